@@ -1,0 +1,132 @@
+/*
+ * Budget: what each shard is asked for.
+ */
+#include <criterion/criterion.h>
+
+#include "merge/budget.h"
+
+static struct budget make(uint64_t limit, uint64_t offset, double overfetch, int ef_search,
+                          bool iterative)
+{
+	struct budget_request request = {
+	    .limit = limit,
+	    .offset = offset,
+	    .overfetch = overfetch,
+	    .ef_search = ef_search,
+	    .iterative_scans = iterative,
+	};
+	struct budget budget;
+
+	cr_assert(budget_make(&request, &budget));
+	return budget;
+}
+
+static bool refused(uint64_t limit, uint64_t offset, double overfetch)
+{
+	struct budget_request request = {.limit = limit, .offset = offset, .overfetch = overfetch};
+	struct budget budget;
+
+	return !budget_make(&request, &budget);
+}
+
+Test(budget, small_k_has_pgvectors_default)
+{
+	struct budget budget = make(10, 0, 1.0, 0, true);
+
+	cr_assert_eq(budget.rows, 10);
+	cr_assert_eq(budget.ef_search, 40);
+	cr_assert_eq(budget.probes, 0);
+	cr_assert(budget.iterative_scans);
+	cr_assert_not(budget.capped);
+}
+
+/* Trap 1: k > ef_search gives a short answer that looks fine. */
+Test(budget, trap1_ef_search_is_never_below_the_rows)
+{
+	cr_assert_eq(make(41, 0, 1.0, 0, true).ef_search, 41);
+	cr_assert_eq(make(100, 0, 1.0, 40, true).ef_search, 100);
+	cr_assert_eq(make(90, 10, 1.0, 0, false).ef_search, 100);
+	cr_assert_not(make(90, 10, 1.0, 0, false).capped);
+	cr_assert_eq(make(1000, 0, 1.0, 0, false).ef_search, 1000);
+	cr_assert_not(make(1000, 0, 1.0, 0, false).capped);
+}
+
+/* Trap 1: k > 1000 is above what ef_search can be. */
+Test(budget, trap1_above_pgvectors_maximum)
+{
+	struct budget budget = make(1001, 0, 1.0, 0, true);
+
+	cr_assert_eq(budget.rows, 1001);
+	cr_assert_eq(budget.ef_search, 1000);
+	cr_assert_not(budget.capped, "an iterative scan goes on");
+	budget = make(1001, 0, 1.0, 0, false);
+	cr_assert_eq(budget.ef_search, 1000);
+	cr_assert(budget.capped);
+	cr_assert_eq(make(INT64_MAX, 0, 1.0, 0, true).ef_search, 1000);
+}
+
+Test(budget, what_the_session_has_set_wins_where_it_is_more)
+{
+	cr_assert_eq(make(10, 0, 1.0, 200, true).ef_search, 200);
+	cr_assert_eq(make(10, 0, 1.0, 20, true).ef_search, 20);
+	cr_assert_eq(make(10, 0, 1.0, 5, true).ef_search, 10);
+	cr_assert_eq(make(10, 0, 1.0, 1000, true).ef_search, 1000);
+}
+
+Test(budget, probes_are_the_sessions)
+{
+	struct budget_request request = {.limit = 10, .overfetch = 1.0, .probes = 32};
+	struct budget budget;
+
+	cr_assert(budget_make(&request, &budget));
+	cr_assert_eq(budget.probes, 32);
+}
+
+/* Trap 5: OFFSET is cut from the merged rows, so each shard gives limit + offset. */
+Test(budget, trap5_offset_is_asked_of_every_shard)
+{
+	cr_assert_eq(make(10, 90, 1.0, 0, true).rows, 100);
+	cr_assert_eq(make(10, 90, 1.5, 0, true).rows, 150);
+}
+
+Test(budget, overfetch_is_rounded_up)
+{
+	cr_assert_eq(make(10, 0, 1.1, 0, true).rows, 11);
+	cr_assert_eq(make(10, 0, 1.01, 0, true).rows, 11);
+	cr_assert_eq(make(1, 0, 1.0000001, 0, true).rows, 2);
+	cr_assert_eq(make(3, 0, 2.5, 0, true).rows, 8);
+	cr_assert_eq(make(10, 0, 100, 0, true).rows, 1000);
+	cr_assert_eq(make(10, 0, 100, 0, true).ef_search, 1000);
+}
+
+/* Trap 5: LIMIT 0. */
+Test(budget, trap5_limit_zero)
+{
+	struct budget budget = make(0, 0, 1.0, 0, true);
+
+	cr_assert_eq(budget.rows, 0);
+	cr_assert_eq(budget.ef_search, 40);
+}
+
+/* Trap 5: overflow of the sum. */
+Test(budget, trap5_overflow_is_refused)
+{
+	cr_assert(refused((uint64_t)INT64_MAX + 1, 0, 1.0));
+	cr_assert(refused(0, (uint64_t)INT64_MAX + 1, 1.0));
+	cr_assert(refused(INT64_MAX, 1, 1.0));
+	cr_assert(refused(INT64_MAX, INT64_MAX, 1.0));
+	cr_assert(refused(UINT64_MAX, 2, 1.0));
+	cr_assert(refused(INT64_MAX, 0, 1.5));
+	cr_assert(refused(INT64_MAX / 50, 0, 100));
+}
+
+Test(budget, largest_numbers_are_exact)
+{
+	uint64_t rows;
+
+	/* A double would round INT64_MAX up to 2^63 and these to something less. */
+	cr_assert_eq(make(INT64_MAX, 0, 1.0, 0, true).rows, INT64_MAX);
+	cr_assert_eq(make((INT64_C(1) << 53) + 1, 0, 1.0, 0, true).rows, (INT64_C(1) << 53) + 1);
+	rows = make((INT64_C(1) << 53) + 1, 0, 1.0000000000000002, 0, true).rows;
+	cr_assert_geq(rows, (INT64_C(1) << 53) + 1);
+}
