@@ -1,0 +1,66 @@
+/*
+ * Config: pgtopk's settings, from options.def, a configuration file and the
+ * command line. Built whole, immutable, then passed down; nobody else reads
+ * files or argv.
+ *
+ * Errors name file, line, key and remedy.
+ */
+#ifndef PROXY_CONFIG_H
+#define PROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct config_map_entry {
+	char *from;
+	char *to;
+};
+
+struct config_map {
+	unsigned count;
+	struct config_map_entry *entries;
+};
+
+#define CONFIG_STRING char *
+#define CONFIG_INT int64_t
+#define CONFIG_BOOL bool
+#define CONFIG_REAL double
+#define CONFIG_DURATION int64_t
+#define CONFIG_SIZE int64_t
+#define CONFIG_MAP struct config_map
+
+/* One field per option, in its type. */
+struct config {
+#define OPTION(name, type, value, minimum, maximum, unit, help) CONFIG_##type name;
+#include "proxy/options.def"
+#undef OPTION
+};
+
+enum config_action { CONFIG_RUN, CONFIG_CHECK, CONFIG_HELP, CONFIG_VERSION, CONFIG_SAMPLE };
+
+/* Defaults. */
+struct config *config_new(void);
+void config_free(struct config *config);
+
+/*
+ * Command line: -c FILE is read first, whatever its place, then the options
+ * override it. False with a message (file:line: key: what is wrong; remedy) in
+ * error.
+ */
+bool config_from_arguments(struct config *config, int argc, char **argv,
+                           enum config_action *action, char *error, size_t error_size);
+/* One key; where is "etc/pgtopk.conf:12" or "command line". */
+bool config_set(struct config *config, const char *where, const char *key, const char *value,
+                char *error, size_t error_size);
+bool config_read_file(struct config *config, const char *path, char *error, size_t error_size);
+
+void config_print_help(FILE *out);
+void config_print_sample(FILE *out); /* etc/pgtopk.conf.sample */
+
+/* PostgreSQL's spellings of a boolean (on, off, true, false, yes, no, 1, 0, and
+ * unambiguous prefixes). */
+bool config_parse_bool(const char *text, bool *value);
+bool config_parse_real(const char *text, double minimum, double maximum, double *value);
+
+#endif
