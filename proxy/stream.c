@@ -1,0 +1,319 @@
+/*
+ * Stream: see stream.h.
+ *
+ * One rule keeps this simple: the owner is called only from the loop's events,
+ * never from within stream_write(). A write that fails marks the stream broken;
+ * the next event (a broken socket is readable at once) tells the owner.
+ * Writes try the socket directly: most answers leave without touching `out`.
+ */
+#include "proxy/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proxy/tls.h"
+
+static bool is_transient(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+static ssize_t raw_read(struct stream *stream, void *data, size_t len)
+{
+	if (stream->tls)
+		return tls_read(stream->tls, data, len);
+	return recv(stream->fd, data, len, 0);
+}
+
+static ssize_t raw_write(struct stream *stream, const void *data, size_t len)
+{
+	if (stream->tls)
+		return tls_write(stream->tls, data, len);
+	return send(stream->fd, data, len, MSG_NOSIGNAL);
+}
+
+/* What to watch for, derived from the state; called after everything that changes it. */
+static void stream_update(struct stream *stream)
+{
+	unsigned events = LOOP_NONE;
+
+	if (stream->fd < 0)
+		return;
+	if (stream->on_connected) {
+		loop_io_set(stream->io, LOOP_WRITE);
+		return;
+	}
+	if ((!stream->paused && !stream->ended) || stream->broken)
+		events |= LOOP_READ;
+	if (iobuf_len(&stream->out) > 0 && !stream->broken)
+		events |= LOOP_WRITE;
+	if (stream->tls && tls_wants_write(stream->tls) && !stream->broken)
+		events |= LOOP_WRITE;
+	loop_io_set(stream->io, events);
+}
+
+/* Sends what it can of data; returns how much the socket took. */
+static size_t send_some(struct stream *stream, const uint8_t *data, size_t len)
+{
+	size_t sent = 0;
+
+	while (sent < len && !stream->broken) {
+		ssize_t n = raw_write(stream, data + sent, len - sent);
+
+		if (n > 0)
+			sent += (size_t)n;
+		else if (n < 0 && errno == EINTR)
+			continue;
+		else if (n < 0 && is_transient(errno))
+			break;
+		else
+			stream->broken = true;
+	}
+	return sent;
+}
+
+static void flush_out(struct stream *stream)
+{
+	if (iobuf_len(&stream->out) > 0)
+		iobuf_consume(&stream->out, send_some(stream, iobuf_head(&stream->out),
+		                                      iobuf_len(&stream->out)));
+	if (stream->broken)
+		iobuf_truncate(&stream->out, 0);
+	iobuf_release(&stream->out);
+}
+
+/*
+ * Reads once, or until the TLS layer holds nothing back: decrypted bytes that
+ * stay there would not wake the loop. Returns false when the stream has ended.
+ */
+static bool read_some(struct stream *stream, int *error)
+{
+	do {
+		uint8_t *room = iobuf_reserve(&stream->in, STREAM_READ_SIZE);
+		size_t size = stream->in.cap - stream->in.tail;
+		ssize_t n = raw_read(stream, room, size);
+
+		if (n > 0) {
+			iobuf_commit(&stream->in, (size_t)n);
+			continue;
+		}
+		if (n < 0 && is_transient(errno))
+			return true;
+		*error = n < 0 ? errno : 0;
+		return false;
+	} while (stream->tls && tls_pending(stream->tls));
+	return true;
+}
+
+static void on_readable(struct stream *stream)
+{
+	size_t before = iobuf_len(&stream->in);
+	int error = 0;
+
+	if (!read_some(stream, &error)) {
+		stream->ended = true;
+		stream_update(stream);
+	}
+	if (iobuf_len(&stream->in) > before)
+		stream->ops->on_input(stream->owner);
+	if (stream->fd < 0)
+		return; /* closed by its owner */
+	iobuf_release(&stream->in);
+	if (stream->ended)
+		stream->ops->on_closed(stream->owner, error);
+}
+
+/* A write failed: what the peer said before it left (often why) is still worth reading. */
+static void on_broken(struct stream *stream)
+{
+	on_readable(stream);
+	if (stream->fd < 0 || stream->ended)
+		return;
+	loop_io_set(stream->io, LOOP_NONE);
+	stream->ops->on_closed(stream->owner, EPIPE);
+}
+
+static void on_event(void *owner, unsigned events)
+{
+	struct stream *stream = owner;
+
+	if (stream->on_connected) {
+		void (*on_connected)(void *) = stream->on_connected;
+
+		stream->on_connected = NULL;
+		stream_update(stream);
+		on_connected(stream->owner);
+		return;
+	}
+	if (stream->broken) {
+		on_broken(stream);
+		return;
+	}
+	if (events & LOOP_WRITE) {
+		bool waiting = iobuf_len(&stream->out) > 0;
+
+		flush_out(stream);
+		stream_update(stream);
+		if (waiting && iobuf_len(&stream->out) == 0 && !stream->broken && stream->ops->on_drained)
+			stream->ops->on_drained(stream->owner);
+		if (stream->fd < 0)
+			return;
+	}
+	if ((events & LOOP_READ) && !stream->paused && !stream->broken) {
+		on_readable(stream);
+		if (stream->fd < 0)
+			return;
+	}
+	stream_update(stream);
+}
+
+void stream_open(struct stream *stream, struct loop *loop, int fd, bool owns_fd, struct tls *tls,
+                 const struct stream_ops *ops, void *owner)
+{
+	memset(stream, 0, sizeof(*stream));
+	stream->loop = loop;
+	stream->fd = fd;
+	stream->owns_fd = owns_fd;
+	stream->tls = tls;
+	stream->ops = ops;
+	stream->owner = owner;
+	iobuf_init(&stream->in);
+	iobuf_init(&stream->out);
+	stream->io = loop_io_new(loop, fd, on_event, stream);
+	stream_update(stream);
+}
+
+void stream_await_connect(struct stream *stream, void (*on_connected)(void *owner))
+{
+	stream->on_connected = on_connected;
+	stream_update(stream);
+}
+
+void stream_close(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	if (!stream->on_connected)
+		flush_out(stream);
+	loop_io_free(stream->io);
+	stream->io = NULL;
+	if (stream->owns_fd)
+		close(stream->fd);
+	stream->fd = -1;
+	iobuf_fini(&stream->in);
+	iobuf_fini(&stream->out);
+}
+
+bool stream_is_open(const struct stream *stream)
+{
+	return stream->fd >= 0;
+}
+
+void stream_write(struct stream *stream, const void *data, size_t len)
+{
+	size_t sent = 0;
+
+	if (stream->fd < 0 || stream->broken || len == 0)
+		return;
+	if (iobuf_len(&stream->out) == 0)
+		sent = send_some(stream, data, len);
+	if (sent < len && !stream->broken)
+		iobuf_append(&stream->out, (const uint8_t *)data + sent, len - sent);
+	stream_update(stream);
+}
+
+void stream_flush(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	flush_out(stream);
+	stream_update(stream);
+}
+
+void stream_pause(struct stream *stream)
+{
+	stream->paused = true;
+	stream_update(stream);
+}
+
+void stream_resume(struct stream *stream)
+{
+	stream->paused = false;
+	stream_update(stream);
+}
+
+static int connect_unix(const char *directory, int port)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, len;
+
+	len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%d", directory, port);
+	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EINPROGRESS)
+		return fd;
+	len = errno;
+	close(fd);
+	errno = len;
+	return -1;
+}
+
+static int connect_address(const struct addrinfo *info)
+{
+	int on = 1, saved;
+	int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (connect(fd, info->ai_addr, info->ai_addrlen) == 0 || errno == EINPROGRESS)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+int stream_connect(const char *host, int port)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+	struct addrinfo *found = NULL;
+	char service[16];
+	int fd = -1;
+
+	if (host[0] == '/' || host[0] == '@')
+		return connect_unix(host, port);
+	snprintf(service, sizeof(service), "%d", port);
+	if (getaddrinfo(host, service, &hints, &found) != 0) {
+		errno = EADDRNOTAVAIL;
+		return -1;
+	}
+	for (struct addrinfo *info = found; info && fd < 0; info = info->ai_next)
+		fd = connect_address(info);
+	freeaddrinfo(found);
+	return fd;
+}
+
+int stream_connect_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return errno;
+	return error;
+}

@@ -1,0 +1,78 @@
+/*
+ * Stream: one end of a connection: a socket (plain or TLS), bytes read and not
+ * yet consumed, bytes to be written. Knows nothing of messages.
+ *
+ * Reads into `in` and calls on_input; the owner consumes what it has handled.
+ * Writes go out at once where the socket takes them, the rest waits in `out`.
+ * What to watch for is derived from state in one place (stream_update): reading
+ * stops while the owner has paused it, so that back-pressure is the owner
+ * pausing one stream while the other's `out` is above STREAM_HIGH_WATER.
+ * An idle stream holds no buffers.
+ */
+#ifndef PROXY_STREAM_H
+#define PROXY_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/iobuf.h"
+#include "proxy/loop.h"
+
+#define STREAM_READ_SIZE (16 * 1024)
+#define STREAM_HIGH_WATER (64 * 1024)
+
+struct tls; /* proxy/tls.h */
+
+/* All are called from the loop, never from within a stream_* call. */
+struct stream_ops {
+	/* New bytes in stream->in. */
+	void (*on_input)(void *owner);
+	/* `out` has become empty after having been held up. May be NULL. */
+	void (*on_drained)(void *owner);
+	/* The peer closed (error 0) or the connection broke (errno). Bytes that came before
+	 * were handed to on_input. The owner must stream_close(). */
+	void (*on_closed)(void *owner, int error);
+};
+
+struct stream {
+	struct loop *loop;
+	struct loop_io *io;
+	int fd; /* -1: closed */
+	bool owns_fd;
+	bool paused;
+	bool broken; /* a write failed; reported by on_closed in the next turn */
+	bool ended;  /* the peer closed its side */
+	struct tls *tls; /* NULL: plain; not owned */
+	struct iobuf in;
+	struct iobuf out;
+	void (*on_connected)(void *owner); /* not NULL: the socket is still connecting */
+	const struct stream_ops *ops;
+	void *owner;
+};
+
+/* fd is non-blocking and connected; `owns_fd`: stream_close() closes it. */
+void stream_open(struct stream *stream, struct loop *loop, int fd, bool owns_fd, struct tls *tls,
+                 const struct stream_ops *ops, void *owner);
+/* The socket comes from stream_connect(): calls back once it is connected or has
+ * failed (stream_connect_error() tells), and reads nothing before. */
+void stream_await_connect(struct stream *stream, void (*on_connected)(void *owner));
+/* Frees buffers, stops watching. Unwritten bytes get one last try. Safe to repeat. */
+void stream_close(struct stream *stream);
+bool stream_is_open(const struct stream *stream);
+
+/* Writes or queues. Bytes for a broken stream are dropped: on_closed follows. */
+void stream_write(struct stream *stream, const void *data, size_t len);
+/* Writes what the owner appended to stream->out itself. */
+void stream_flush(struct stream *stream);
+
+void stream_pause(struct stream *stream);
+/* Goes on reading. If bytes are waiting in `in`, the owner handles them itself. */
+void stream_resume(struct stream *stream);
+
+/* Non-blocking TCP or Unix-socket connect: fd, or -1 with errno. Completion is
+ * signalled by writability; stream_connect_error() then tells. */
+int stream_connect(const char *host, int port);
+int stream_connect_error(int fd);
+
+#endif
