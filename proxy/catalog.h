@@ -1,0 +1,68 @@
+/*
+ * Catalog: the shard map of each database, loaded from the coordinator's own
+ * catalogs and kept true.
+ *
+ * One per database, made when the first vector query of that database comes.
+ * Which provider (proxy/citus.c, proxy/partitions.c) follows from the
+ * extensions found. A routed query validates the map while it runs: on Citus
+ * each worker is asked for the shards just read (citus_check_sql()), on
+ * partitions catalog_check() asks the coordinator once for all queries that
+ * began before the check did.
+ */
+#ifndef PROXY_CATALOG_H
+#define PROXY_CATALOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "parser/shardmap.h"
+#include "proxy/config.h"
+#include "proxy/log.h"
+#include "proxy/loop.h"
+#include "proxy/pool.h"
+
+struct catalogs;
+struct catalog;
+
+struct catalogs *catalogs_new(struct loop *loop, const struct config *config, struct log *log,
+                              struct pools *pools);
+void catalogs_free(struct catalogs *catalogs);
+/* Lives as long as `catalogs`. */
+struct catalog *catalogs_get(struct catalogs *catalogs, const char *database);
+
+/* The current map or NULL; the catalog's own reference: shardmap_ref() to keep it. */
+struct shardmap *catalog_map(const struct catalog *catalog);
+/* Small number, unique per database, for cache keys. */
+uint32_t catalog_id(const struct catalog *catalog);
+
+/* One who waits; embedded in its owner. */
+struct catalog_waiter {
+	/* map: as catalog_map(), or NULL with the reason (load);
+	 * for catalog_check(): ok tells whether the map still holds. From the loop only. */
+	void (*fn)(void *owner, bool ok, const char *why);
+	void *owner;
+	struct catalog *catalog; /* NULL: not waiting */
+	struct catalog_waiter *prev, *next;
+};
+
+/* Loads the map (shared by all who wait), then calls back. */
+void catalog_load(struct catalog *catalog, struct catalog_waiter *waiter);
+/* Forgets the map if it is still that generation: found stale. */
+void catalog_expire(struct catalog *catalog, uint64_t generation);
+/*
+ * Is the table's part of that map still what the coordinator's catalogs say? Asked by a
+ * check that starts after this call. Calls back with ok, or not ok: changed (why
+ * "changed") or not to be known (why: the error).
+ */
+void catalog_check(struct catalog *catalog, const struct shardmap *map,
+                   const struct shardmap_table *table, struct catalog_waiter *waiter);
+void catalog_cancel(struct catalog_waiter *waiter); /* stops waiting; safe when not waiting */
+
+/*
+ * Citus: the statement that a worker's lane ends with. Parameter 1 is an int8[] of
+ * shard ids (text format: {1,2}); the answer is one int8 (text): how many of them this
+ * node still holds.
+ */
+const char *catalog_placement_check_sql(void);
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * Check: see check.h. First the coordinator's catalogs (which also tells that
+ * it can be reached), then one connection to each node that holds shards.
+ */
+#include "proxy/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/catalog.h"
+#include "proxy/config.h"
+#include "proxy/loop.h"
+#include "proxy/pool.h"
+#include "proxy/pq.h"
+#include "proxy/proxy.h"
+
+struct check {
+	struct proxy *proxy;
+	FILE *out;
+	char *database;
+	char *user;
+	struct catalog *catalog;
+	struct catalog_waiter map_waiter;
+	struct pool_waiter pool_waiter;
+	struct pool *pool;
+	unsigned node; /* being reached for */
+	bool failed;
+};
+
+static void reach_nodes(struct check *check);
+
+static void print_version(FILE *out, int version)
+{
+	if (version == 0)
+		fputs("pgvector is not installed", out);
+	else
+		fprintf(out, "pgvector %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
+}
+
+static void print_table(FILE *out, const struct shardmap_table *table)
+{
+	unsigned nodes = 0;
+
+	for (unsigned i = 0; i < table->nshards; i++)
+		if (i == 0 || table->shards[i].node != table->shards[i - 1].node)
+			nodes++;
+	fprintf(out, "table %s.%s: %u shards on %u nodes%s\n", table->schema, table->name,
+	        table->nshards, nodes, table->routable ? "" : " (not routed: of a kind that is not supported)");
+}
+
+static void print_map(struct check *check, const struct shardmap *map)
+{
+	fprintf(check->out, "shard map of database \"%s\": %s, %u tables with vectors\n", check->database,
+	        shardmap_provider(map) == SHARDMAP_CITUS ? "Citus" : "partitions",
+	        shardmap_table_count(map));
+	for (unsigned i = 0; i < shardmap_table_count(map); i++)
+		print_table(check->out, shardmap_table_at(map, i));
+	if (!shardmap_vector_schema(map))
+		fprintf(check->out, "pgvector is not installed in this database of the coordinator\n");
+}
+
+static void on_map(void *owner, bool ok, const char *why)
+{
+	struct check *check = owner;
+
+	if (!ok) {
+		fprintf(check->out, "coordinator: FAILED: %s\n", why);
+		check->failed = true;
+		loop_stop(check->proxy->loop);
+		return;
+	}
+	fprintf(check->out, "coordinator %s:%d: ok\n", check->proxy->coordinator_host,
+	        check->proxy->coordinator_port);
+	print_map(check, catalog_map(check->catalog));
+	reach_nodes(check);
+}
+
+static void print_node(struct check *check, struct worker *worker, const char *why)
+{
+	const struct shardmap_node *node = shardmap_node(catalog_map(check->catalog), check->node);
+
+	if (node->coordinator)
+		fprintf(check->out, "node coordinator: ");
+	else
+		fprintf(check->out, "node %s:%d: ", node->host, node->port);
+	if (!worker) {
+		fprintf(check->out, "FAILED: %s\n", why);
+		check->failed = true;
+		return;
+	}
+	fputs("ok, ", check->out);
+	print_version(check->out, worker_facts(worker)->vector_version);
+	fputc('\n', check->out);
+	pool_give(check->pool, worker);
+}
+
+static void on_worker(void *owner, struct worker *worker, const char *why)
+{
+	struct check *check = owner;
+
+	print_node(check, worker, why);
+	check->node++;
+	reach_nodes(check);
+}
+
+static void reach_nodes(struct check *check)
+{
+	struct shardmap *map = catalog_map(check->catalog);
+
+	while (map && check->node < shardmap_node_count(map)) {
+		const struct shardmap_node *node = shardmap_node(map, check->node);
+		struct worker *worker;
+
+		check->pool = pools_get(check->proxy->pools, node->coordinator ? NULL : node->host, node->port,
+		                        node->database ? node->database : check->database, check->user);
+		worker = pool_take(check->pool, &check->pool_waiter);
+		if (!worker)
+			return; /* on_worker() goes on */
+		print_node(check, worker, NULL);
+		check->node++;
+	}
+	loop_stop(check->proxy->loop);
+}
+
+/* libpq's own defaults: the user's name, and the database of that name. */
+static bool read_identity(struct check *check)
+{
+	char *why = NULL;
+
+	check->user = pq_conninfo_value(check->proxy->config->coordinator, "user", &why);
+	check->database = pq_conninfo_value(check->proxy->config->coordinator, "dbname", &why);
+	if (why || !check->user) {
+		fprintf(check->out, "coordinator: FAILED: %s\n", why ? why : "no user is named");
+		free(why);
+		return false;
+	}
+	if (!check->database)
+		check->database = strdup(check->user);
+	return true;
+}
+
+int check_run(struct proxy *proxy, FILE *out)
+{
+	struct check check = { .proxy = proxy, .out = out };
+
+	fprintf(out, "configuration: ok\n");
+	if (read_identity(&check)) {
+		check.map_waiter.fn = on_map;
+		check.map_waiter.owner = &check;
+		check.pool_waiter.fn = on_worker;
+		check.pool_waiter.owner = &check;
+		check.catalog = catalogs_get(proxy->catalogs, check.database);
+		catalog_load(check.catalog, &check.map_waiter);
+		loop_run(proxy->loop);
+	} else {
+		check.failed = true;
+	}
+	fprintf(out, check.failed ? "check failed\n" : "all is well\n");
+	free(check.user);
+	free(check.database);
+	return check.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

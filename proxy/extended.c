@@ -1,0 +1,582 @@
+/*
+ * Extended: Parse, Bind, Describe, Execute, Close, Sync and Flush of statements
+ * that may be routed.
+ *
+ * What is answered here is not sent to the coordinator at first: the messages go
+ * into the session's journal, our replies are held. Then either
+ *   - the statement is routed: held replies and rows go to the client;
+ *   - the coordinator has to answer after all (fall_back): held replies are thrown
+ *     away and the journal is sent instead, so that the coordinator says it all; or
+ *   - the client wants to see the replies first (Flush, Sync, or a message of
+ *     another statement): they are sent (settle), and should the coordinator need
+ *     the messages later, they are sent to it hidden.
+ * Replies of ours are only ever produced while the coordinator owes none, so
+ * their order is the client's order.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser/prefilter.h"
+#include "proxy/own_setting.h"
+#include "proxy/session.h"
+
+/* ---- the journal ---- */
+
+static const uint8_t *body(const struct session *session)
+{
+	return iobuf_head(&session->message) + WIRE_HEADER;
+}
+
+static size_t body_len(const struct session *session)
+{
+	return iobuf_len(&session->message) - WIRE_HEADER;
+}
+
+static void add_to_journal(struct session *session)
+{
+	iobuf_append(&session->journal, iobuf_head(&session->message), iobuf_len(&session->message));
+}
+
+static void clear_journal(struct session *session)
+{
+	struct statement *statement, *next_statement;
+	struct portal *portal, *next_portal;
+
+	HASH_ITER(hh, session->statements.by_name, statement, next_statement)
+		statement->journaled = false;
+	HASH_ITER(hh, session->statements.portals, portal, next_portal)
+		portal->journaled = false;
+	iobuf_fini(&session->journal);
+	iobuf_fini(&session->held);
+}
+
+/* Sends held replies: from now on the client knows them. */
+static void settle(struct session *session)
+{
+	if (iobuf_len(&session->journal) == 0 && iobuf_len(&session->held) == 0)
+		return;
+	iobuf_append(&session->client.out, iobuf_head(&session->held), iobuf_len(&session->held));
+	stream_flush(&session->client);
+	clear_journal(session);
+}
+
+static void send_hidden(struct session *session, enum reply reply, const uint8_t *message,
+                        size_t len)
+{
+	replies_expect(&session->replies, reply, true);
+	stream_write(&session->coordinator, message, len);
+}
+
+static void hand_over_statement(struct session *session, struct statement *statement)
+{
+	if (!statement->here_only)
+		return;
+	if (!statement->journaled)
+		send_hidden(session, REPLY_PARSE, statement->parse, statement->parse_len);
+	statement->here_only = false;
+}
+
+/* Before the journal is sent: what the coordinator needs besides. */
+static void hand_over_portal(struct session *session, struct portal *portal)
+{
+	hand_over_statement(session, portal->statement);
+	if (!portal->journaled)
+		send_hidden(session, REPLY_BIND, portal->bind, portal->bind_len);
+}
+
+static enum reply journal_reply(uint8_t type)
+{
+	switch (type) {
+	case WIRE_FE_Parse:
+		return REPLY_PARSE;
+	case WIRE_FE_Bind:
+		return REPLY_BIND;
+	default:
+		assert(type == WIRE_FE_Describe);
+		return REPLY_DESCRIBE;
+	}
+}
+
+/* The coordinator answers the journal's messages, not we. */
+static void replay_journal(struct session *session)
+{
+	const uint8_t *at = iobuf_head(&session->journal);
+	size_t left = iobuf_len(&session->journal), total;
+	uint8_t type;
+
+	while (left > 0) {
+		enum wire_frame frame = wire_frame(at, left, &type, &total);
+
+		assert(frame == WIRE_FRAME_OK && total <= left);
+		replies_expect(&session->replies, journal_reply(type), false);
+		at += total;
+		left -= total;
+	}
+	stream_write(&session->coordinator, iobuf_head(&session->journal),
+	             iobuf_len(&session->journal));
+	clear_journal(session);
+}
+
+/* Portals that were bound here but not executed become the coordinator's. */
+static void hand_over_portals(struct session *session)
+{
+	struct portal *portal, *next;
+
+	HASH_ITER(hh, session->statements.portals, portal, next) {
+		if (!portal->executed)
+			hand_over_portal(session, portal);
+	}
+	replay_journal(session);
+	HASH_ITER(hh, session->statements.portals, portal, next) {
+		if (!portal->executed)
+			statements_drop_portal(&session->statements, portal->name);
+	}
+}
+
+static void forward(struct session *session)
+{
+	settle(session);
+	relay_message(session);
+	session_end_work(session);
+}
+
+void extended_abandon(struct session *session)
+{
+	struct statement *statement, *next;
+
+	settle(session);
+	HASH_ITER(hh, session->statements.by_name, statement, next)
+		hand_over_statement(session, statement);
+	hand_over_portals(session);
+	statements_drop_all(&session->statements);
+}
+
+void extended_error(struct session *session)
+{
+	struct statement *statement, *next;
+
+	HASH_ITER(hh, session->statements.by_name, statement, next) {
+		if (!statement->here_only && statement->sequence > session->parses_confirmed)
+			statements_drop(&session->statements, statement->name);
+	}
+}
+
+void extended_deallocated(struct session *session)
+{
+	struct statement *statement, *next;
+
+	HASH_ITER(hh, session->statements.by_name, statement, next) {
+		if (!statement->here_only)
+			statements_drop(&session->statements, statement->name);
+	}
+}
+
+/* An error of our own: the client's messages up to Sync are dropped. */
+static void fail(struct session *session, const struct wire_error *error)
+{
+	settle(session);
+	session_error(session, error);
+	stream_flush(&session->client);
+	session->skipping = true;
+	session_end_work(session);
+}
+
+/* ---- Parse ---- */
+
+/* Portals of a statement that is about to be replaced live on without it. */
+static void release_portals_of(struct session *session, const char *name)
+{
+	struct statement *statement = statements_find(&session->statements, name);
+	struct portal *portal, *next;
+
+	if (!statement)
+		return;
+	HASH_ITER(hh, session->statements.portals, portal, next) {
+		if (portal->statement == statement && !portal->executed) {
+			hand_over_portals(session);
+			return;
+		}
+	}
+}
+
+static void on_parsed(struct session *session, enum refusal refusal)
+{
+	struct statement *statement;
+
+	if (refusal != REFUSAL_none) {
+		struct wire_parse parse;
+		bool ok = wire_read_parse(body(session), body_len(session), &parse);
+
+		assert(ok);
+		route_refused(session, refusal);
+		settle(session);
+		statements_drop(&session->statements, parse.statement);
+		forward(session);
+		return;
+	}
+	statement = statements_add(&session->statements, iobuf_head(&session->message),
+	                           iobuf_len(&session->message));
+	assert(statement);
+	statement->here_only = true;
+	statement->journaled = true;
+	statement->described = description_ref(session->route.description);
+	statement->lifted = session->route.lifted.count;
+	add_to_journal(session);
+	wire_put_bare(&session->held, WIRE_BE_ParseComplete);
+	session_end_work(session);
+}
+
+static void prepare_parse(struct session *session)
+{
+	struct wire_parse parse;
+	uint32_t *types;
+
+	wire_read_parse(body(session), body_len(session), &parse);
+	types = statements_read_types(&parse);
+	route_prepare(session, parse.query, parse.query_len, parse.ntypes, types, on_parsed);
+	free(types);
+}
+
+static void report_bad_setting(struct session *session)
+{
+	struct wire_error error;
+	char text[OWN_SETTING_TEXT];
+	struct wire_parse parse;
+
+	wire_read_parse(body(session), body_len(session), &parse);
+	own_setting_is_bad(parse.query, parse.query_len, &error, text);
+	fail(session, &error);
+}
+
+/* A named statement is the coordinator's as well, so that EXECUTE and DEALLOCATE know it. */
+static void remember_named(struct session *session)
+{
+	struct statement *statement = statements_add(
+		&session->statements, iobuf_head(&session->message), iobuf_len(&session->message));
+
+	assert(statement);
+	statement->sequence = session->parses_sent + 1;
+	forward(session);
+}
+
+static void handle_parse(struct session *session)
+{
+	struct wire_error error;
+	char text[OWN_SETTING_TEXT];
+	struct wire_parse parse;
+	bool ok = wire_read_parse(body(session), body_len(session), &parse);
+
+	if (!ok) {
+		forward(session);
+		return;
+	}
+	release_portals_of(session, parse.statement);
+	if (session->status == 'I' && !session->replies.touched && !session->replies.failed &&
+	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
+		session_await_replies(session, report_bad_setting);
+	} else if (!prefilter_is_candidate(parse.query, parse.query_len) || session->replies.failed) {
+		settle(session);
+		statements_drop(&session->statements, parse.statement);
+		forward(session);
+	} else if (parse.statement[0]) {
+		settle(session);
+		remember_named(session);
+	} else {
+		prepare_parse(session);
+	}
+}
+
+/* ---- Bind ---- */
+
+static struct statement *bound_statement(const struct session *session, struct wire_bind *bind)
+{
+	if (!wire_read_bind(body(session), body_len(session), bind))
+		return NULL;
+	return statements_find((struct statements *)&session->statements, bind->statement);
+}
+
+static void on_bound(struct session *session, enum refusal refusal)
+{
+	struct wire_bind bind;
+	struct statement *statement = bound_statement(session, &bind);
+	bool taken = statement && statements_find_portal(&session->statements, bind.portal);
+	struct portal *portal;
+
+	if (refusal == REFUSAL_none && statement && !taken) {
+		portal = statements_add_portal(&session->statements, statement,
+		                               iobuf_head(&session->message),
+		                               iobuf_len(&session->message));
+		assert(portal);
+		portal->journaled = true;
+		portal->described = description_ref(session->route.description);
+		if (!statement->described)
+			statement->described = description_ref(session->route.description);
+		statement->lifted = session->route.lifted.count;
+		add_to_journal(session);
+		wire_put_bare(&session->held, WIRE_BE_BindComplete);
+		session_end_work(session);
+		return;
+	}
+	if (refusal != REFUSAL_none)
+		route_refused(session, refusal);
+	if (statement) {
+		settle(session);
+		hand_over_statement(session, statement);
+		hand_over_portals(session);
+	}
+	forward(session);
+}
+
+static void prepare_statement(struct session *session, const struct statement *statement,
+                              void (*done)(struct session *, enum refusal))
+{
+	route_prepare(session, statement->view.query, statement->view.query_len,
+	              statement->view.ntypes, statement->types, done);
+}
+
+static void handle_bind(struct session *session)
+{
+	struct wire_bind bind;
+	struct statement *statement = bound_statement(session, &bind);
+
+	if (statement && bind.portal[0] == '\0')
+		statements_drop_portal(&session->statements, ""); /* replaced, as in the server */
+	if (statement)
+		prepare_statement(session, statement, on_bound);
+	else
+		forward(session);
+}
+
+/* ---- Describe ---- */
+
+static void describe_here(struct session *session)
+{
+	struct statement *statement;
+	struct portal *portal;
+	const char *name;
+	uint8_t kind;
+
+	wire_read_target(body(session), body_len(session), &kind, &name);
+	if (kind == 'S') {
+		statement = statements_find(&session->statements, name);
+		description_put_parameters(statement->described, &session->held,
+		                           statement->described->nparameters - statement->lifted);
+		description_put_row_description(statement->described, &session->held, NULL, 0);
+	} else {
+		portal = statements_find_portal(&session->statements, name);
+		description_put_row_description(portal->described, &session->held,
+		                                portal->view.result_formats, portal->view.nresult_formats);
+	}
+	add_to_journal(session);
+	session_end_work(session);
+}
+
+static void handle_describe(struct session *session)
+{
+	struct statement *statement;
+	const char *name;
+	uint8_t kind;
+	bool here = false;
+
+	if (wire_read_target(body(session), body_len(session), &kind, &name)) {
+		statement = kind == 'S' ? statements_find(&session->statements, name) : NULL;
+		here = kind == 'S' ? statement && statement->here_only :
+		                     statements_find_portal(&session->statements, name) != NULL;
+	}
+	if (here)
+		session_await_replies(session, describe_here);
+	else
+		forward(session);
+}
+
+/* ---- Execute ---- */
+
+static struct portal *executed_portal(const struct session *session, uint32_t *max_rows)
+{
+	const char *name;
+
+	if (!wire_read_execute(body(session), body_len(session), &name, max_rows))
+		return NULL;
+	return statements_find_portal((struct statements *)&session->statements, name);
+}
+
+static void on_rows_sent(struct session *session)
+{
+	struct iobuf *out = &session->client.out;
+	uint32_t max_rows;
+	struct portal *portal = executed_portal(session, &max_rows);
+	uint64_t sent = session->answer.end - portal->taken;
+	char tag[32];
+
+	portal->taken = session->answer.end;
+	if (max_rows > 0 && sent == max_rows) {
+		wire_put_bare(out, WIRE_BE_PortalSuspended);
+	} else {
+		snprintf(tag, sizeof(tag), "SELECT %" PRIu64, sent);
+		wire_put_command_complete(out, tag);
+	}
+	session_end_work(session);
+}
+
+static void send_rows(struct session *session)
+{
+	uint32_t max_rows;
+	struct portal *portal = executed_portal(session, &max_rows);
+	uint64_t end = portal->rows;
+
+	if (max_rows > 0 && max_rows < end - portal->taken)
+		end = portal->taken + max_rows;
+	iobuf_append(&session->client.out, iobuf_head(&session->held), iobuf_len(&session->held));
+	clear_journal(session);
+	answer_start(session, portal->topk, portal->described->visible, portal->taken, end, on_rows_sent);
+}
+
+static void fall_back(struct session *session, enum refusal refusal)
+{
+	route_refused(session, refusal);
+	hand_over_portals(session);
+	forward(session);
+}
+
+static void on_execute_prepared(struct session *session, enum refusal refusal);
+
+static void on_executed(struct session *session, enum refusal refusal)
+{
+	uint32_t max_rows;
+	struct portal *portal = executed_portal(session, &max_rows);
+
+	if (route_may_retry(session, refusal)) {
+		prepare_statement(session, portal->statement, on_execute_prepared);
+	} else if (refusal == REFUSAL_cancelled) {
+		route_refused(session, refusal);
+		statements_drop_portals(&session->statements);
+		fail(session, &session_cancelled);
+	} else if (refusal != REFUSAL_none) {
+		fall_back(session, refusal);
+	} else {
+		portal->executed = true;
+		portal->topk = session->route.topk;
+		portal->rows = session->route.rows;
+		session->route.topk = NULL;
+		send_rows(session);
+	}
+}
+
+static void on_execute_prepared(struct session *session, enum refusal refusal)
+{
+	uint32_t max_rows;
+	struct portal *portal = executed_portal(session, &max_rows);
+
+	if (refusal == REFUSAL_none &&
+	    (!portal || !description_same(portal->described, session->route.description)))
+		refusal = REFUSAL_description; /* the coordinator says what it says then */
+	if (refusal == REFUSAL_none)
+		route_execute(session, &portal->view, on_executed);
+	else
+		fall_back(session, refusal);
+}
+
+static void handle_execute(struct session *session)
+{
+	uint32_t max_rows;
+	struct portal *portal = executed_portal(session, &max_rows);
+
+	if (!portal)
+		forward(session);
+	else if (portal->executed)
+		session_await_replies(session, send_rows);
+	else
+		prepare_statement(session, portal->statement, on_execute_prepared);
+}
+
+/* ---- Close, Sync, Flush ---- */
+
+static void close_here(struct session *session)
+{
+	const char *name;
+	uint8_t kind;
+
+	wire_read_target(body(session), body_len(session), &kind, &name);
+	settle(session);
+	if (kind == 'S')
+		statements_drop(&session->statements, name);
+	else
+		statements_drop_portal(&session->statements, name);
+	wire_put_bare(&session->held, WIRE_BE_CloseComplete);
+	session_end_work(session);
+}
+
+static void handle_close(struct session *session)
+{
+	struct statement *statement;
+	const char *name;
+	uint8_t kind;
+
+	if (!wire_read_target(body(session), body_len(session), &kind, &name)) {
+		forward(session);
+		return;
+	}
+	statement = kind == 'S' ? statements_find(&session->statements, name) : NULL;
+	if ((statement && statement->here_only) ||
+	    (kind == 'P' && statements_find_portal(&session->statements, name))) {
+		session_await_replies(session, close_here);
+		return;
+	}
+	if (statement)
+		statements_drop(&session->statements, name);
+	forward(session);
+}
+
+static void handle_sync(struct session *session)
+{
+	settle(session);
+	session->skipping = false;
+	if (session->status == 'I')
+		statements_drop_portals(&session->statements); /* they end with the transaction */
+	if (!replies_idle(&session->replies)) {
+		forward(session);
+		return;
+	}
+	wire_put_ready_for_query(&session->client.out, session->status);
+	session_end_work(session);
+}
+
+static void handle_flush(struct session *session)
+{
+	settle(session);
+	if (session->replies.unsynced)
+		relay_message(session);
+	stream_flush(&session->client);
+	session_end_work(session);
+}
+
+void extended_message(struct session *session, uint8_t type)
+{
+	switch (type) {
+	case WIRE_FE_Parse:
+		handle_parse(session);
+		break;
+	case WIRE_FE_Bind:
+		handle_bind(session);
+		break;
+	case WIRE_FE_Describe:
+		handle_describe(session);
+		break;
+	case WIRE_FE_Execute:
+		handle_execute(session);
+		break;
+	case WIRE_FE_Close:
+		handle_close(session);
+		break;
+	case WIRE_FE_Sync:
+		handle_sync(session);
+		break;
+	default:
+		assert(type == WIRE_FE_Flush);
+		handle_flush(session);
+		break;
+	}
+}

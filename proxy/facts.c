@@ -1,0 +1,314 @@
+/*
+ * Facts: see facts.h. One statement asks for everything in one row of text:
+ * first what the table name means, then who the session is, then the settings,
+ * in the order of the lists below.
+ */
+#include "proxy/facts.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "proxy/config.h"
+#include "proxy/session.h"
+
+/* Settings that change an answer, its format or how long it may take. Those that
+ * a worker takes over as they are: */
+#define WORKER_SETTINGS(X)                                                                         \
+	X("search_path") X("client_encoding") X("datestyle") X("intervalstyle") X("timezone")      \
+	X("extra_float_digits") X("bytea_output") X("transform_null_equals") X("array_nulls")      \
+	X("statement_timeout") X("lock_timeout") X("work_mem") X("jit") X("plan_cache_mode")       \
+	X("enable_seqscan") X("enable_indexscan") X("enable_bitmapscan") X("enable_sort")
+/* Those that pgtopk itself works with; missing where pgvector was not loaded or nothing
+ * was set: */
+#define OWN_SETTINGS(X)                                                                            \
+	X("transaction_isolation") X("pgtopk.route") X("pgtopk.overfetch") X("hnsw.ef_search")     \
+	X("hnsw.iterative_scan") X("hnsw.max_scan_tuples") X("hnsw.scan_mem_multiplier")           \
+	X("ivfflat.probes") X("ivfflat.iterative_scan") X("ivfflat.max_probes")
+
+#define NAME(name) name,
+static const char *const worker_settings[] = { WORKER_SETTINGS(NAME) };
+static const char *const own_settings[] = { OWN_SETTINGS(NAME) };
+#undef NAME
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define ASK(name) ", pg_catalog.current_setting('" name "', true)"
+static const char ask_sql[] =
+	"SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
+	" pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
+	" pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
+	" session_user, current_user" WORKER_SETTINGS(ASK) OWN_SETTINGS(ASK);
+#undef ASK
+#define FIRST_SETTING 5
+#define ASK_STATEMENT "pgtopk_facts"
+
+struct known_table {
+	char *name;
+	struct facts_table table;
+	UT_hash_handle hh;
+};
+
+struct facts {
+	bool known;
+	uint64_t asked_ms;
+	struct known_table *tables;
+	char *session_user;
+	char *current_user;
+	char *login_user;
+	struct settings *worker;
+	struct settings *own;
+	bool route_default;
+	double overfetch_default;
+
+	/* a question under way */
+	char *asking;
+	bool answered;
+	void (*done)(struct session *session, bool ok);
+};
+
+static char *text_dup(const char *text, size_t len)
+{
+	char *copy = malloc(len + 1);
+
+	if (!copy)
+		abort();
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+struct facts *facts_new(void)
+{
+	struct facts *facts = calloc(1, sizeof(*facts));
+
+	if (!facts)
+		abort();
+	return facts;
+}
+
+static void forget(struct facts *facts)
+{
+	struct known_table *known, *next;
+
+	HASH_ITER(hh, facts->tables, known, next) {
+		HASH_DEL(facts->tables, known);
+		free(known->name);
+		free(known);
+	}
+	facts->known = false;
+}
+
+void facts_free(struct facts *facts)
+{
+	if (!facts)
+		return;
+	forget(facts);
+	settings_unref(facts->worker);
+	settings_unref(facts->own);
+	free(facts->session_user);
+	free(facts->current_user);
+	free(facts->login_user);
+	free(facts->asking);
+	free(facts);
+}
+
+void facts_expire(struct facts *facts)
+{
+	if (facts->known)
+		forget(facts);
+}
+
+bool facts_fresh(const struct facts *facts, uint64_t now_ms, uint64_t ttl_ms)
+{
+	return facts->known && now_ms - facts->asked_ms <= ttl_ms;
+}
+
+const struct facts_table *facts_table(const struct facts *facts, const char *name)
+{
+	struct known_table *known;
+
+	HASH_FIND_STR(facts->tables, name, known);
+	return known ? &known->table : NULL;
+}
+
+static void put_question(struct session *session, const char *table_name)
+{
+	static const uint32_t text_oid = 25;
+	struct iobuf *out = &session->coordinator.out;
+	size_t mark;
+
+	wire_put_parse(out, ASK_STATEMENT, ask_sql, strlen(ask_sql), 1, &text_oid);
+	mark = wire_begin(out, WIRE_FE_Bind);
+	wire_put_string(out, "");
+	wire_put_string(out, ASK_STATEMENT);
+	wire_put_u16(out, 0);
+	wire_put_u16(out, 1);
+	wire_put_u32(out, (uint32_t)strlen(table_name));
+	wire_put_bytes(out, table_name, strlen(table_name));
+	wire_put_u16(out, 0);
+	wire_end(out, mark);
+	wire_put_execute(out, "", 0);
+	wire_put_close(out, 'S', ASK_STATEMENT);
+	wire_put_bare(out, WIRE_FE_Sync);
+}
+
+static bool is_true(const struct wire_value *value)
+{
+	return value->len == 1 && value->data[0] == 't';
+}
+
+static void read_table(struct facts *facts, const struct wire_value *values)
+{
+	struct known_table *known = calloc(1, sizeof(*known));
+	char *oid;
+
+	if (!known)
+		abort();
+	known->name = text_dup(facts->asking, strlen(facts->asking));
+	if (values[0].len > 0) {
+		oid = text_dup((const char *)values[0].data, (size_t)values[0].len);
+		known->table.oid = (uint32_t)strtoul(oid, NULL, 10);
+		free(oid);
+	}
+	known->table.may_select = is_true(&values[1]);
+	known->table.row_security = is_true(&values[2]);
+	HASH_ADD_KEYPTR(hh, facts->tables, known->name, strlen(known->name), known);
+}
+
+static void replace(char **text, const struct wire_value *value)
+{
+	free(*text);
+	*text = value->len < 0 ? NULL : text_dup((const char *)value->data, (size_t)value->len);
+}
+
+static struct settings *read_settings(const char *const *names, size_t count,
+                                      const struct wire_value *values)
+{
+	struct settings *settings = settings_new();
+
+	for (size_t i = 0; i < count; i++) {
+		char *value;
+
+		if (values[i].len < 0)
+			continue;
+		value = text_dup((const char *)values[i].data, (size_t)values[i].len);
+		settings_put(settings, names[i], value);
+		free(value);
+	}
+	settings_seal(settings);
+	return settings;
+}
+
+/* Keeps the object when nothing changed, so that comparing pointers goes on working. */
+static void adopt(struct settings **slot, struct settings *fresh)
+{
+	if (*slot && settings_equal(*slot, fresh)) {
+		settings_unref(fresh);
+		return;
+	}
+	settings_unref(*slot);
+	*slot = fresh;
+}
+
+static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
+{
+	struct wire_value values[FIRST_SETTING + COUNT(worker_settings) + COUNT(own_settings)];
+	struct wire_reader reader;
+	const struct wire_value *settings = values + FIRST_SETTING;
+
+	if (wire_read_data_row(body, len, &reader) != (int)COUNT(values))
+		return false;
+	for (size_t i = 0; i < COUNT(values); i++)
+		if (!wire_read_value(&reader, &values[i]))
+			return false;
+	forget(facts);
+	read_table(facts, values);
+	replace(&facts->session_user, &values[3]);
+	replace(&facts->current_user, &values[4]);
+	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
+	adopt(&facts->own, read_settings(own_settings, COUNT(own_settings),
+	                                 settings + COUNT(worker_settings)));
+	return true;
+}
+
+static void on_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	struct facts *facts = session->facts;
+
+	if (type == WIRE_BE_DataRow)
+		facts->answered = read_row(facts, body, len);
+	else if (type == WIRE_BE_ErrorResponse)
+		facts->answered = false;
+}
+
+static void on_ready(struct session *session)
+{
+	struct facts *facts = session->facts;
+
+	facts->known = facts->answered;
+	facts->asked_ms = loop_now_ms(session->proxy->loop);
+	free(facts->asking);
+	facts->asking = NULL;
+	facts->done(session, facts->answered);
+}
+
+void facts_ask(struct session *session, const char *table_name,
+               void (*done)(struct session *session, bool ok))
+{
+	static const struct session_inner inner = { .on_message = on_message, .on_ready = on_ready };
+	struct facts *facts = session->facts;
+
+	assert(!facts->asking);
+	facts->asking = text_dup(table_name, strlen(table_name));
+	facts->answered = false;
+	facts->done = done;
+	facts->route_default = session->proxy->config->route;
+	facts->overfetch_default = session->proxy->config->overfetch;
+	free(facts->login_user);
+	facts->login_user = text_dup(session->user, strlen(session->user));
+	put_question(session, table_name);
+	session_start_inner(session, &inner);
+}
+
+const char *facts_value(const struct facts *facts, const char *name)
+{
+	const char *value = facts->own ? settings_get(facts->own, name) : NULL;
+
+	return value && value[0] ? value : NULL;
+}
+
+const struct settings *facts_settings(const struct facts *facts)
+{
+	return facts->worker;
+}
+
+enum refusal facts_check(const struct facts *facts)
+{
+	const char *isolation = facts_value(facts, "transaction_isolation");
+	const char *route = facts_value(facts, "pgtopk.route");
+	bool on = facts->route_default;
+
+	if (route && !config_parse_bool(route, &on))
+		on = facts->route_default;
+	if (!on)
+		return REFUSAL_route_off;
+	if (!facts->session_user || !facts->current_user ||
+	    strcmp(facts->session_user, facts->current_user) != 0 ||
+	    strcmp(facts->session_user, facts->login_user) != 0)
+		return REFUSAL_role;
+	if (!isolation || strcmp(isolation, "read committed") != 0)
+		return REFUSAL_isolation;
+	return REFUSAL_none;
+}
+
+double facts_overfetch(const struct facts *facts)
+{
+	const char *text = facts_value(facts, "pgtopk.overfetch");
+	double value;
+
+	if (text && config_parse_real(text, 1.0, 100.0, &value))
+		return value;
+	return facts->overfetch_default;
+}

@@ -1,0 +1,53 @@
+/*
+ * Facts: what pgtopk must know of a session's state before it may route: the
+ * settings that change an answer, role, isolation level, and what a table name
+ * means to this session (search_path, temporary tables, privileges, row-level
+ * security).
+ *
+ * pgtopk does not guess these from the SQL that passes: any function or DO block
+ * may change them. It asks the coordinator on the session's own connection
+ * whenever something was run since it last asked, unseen by the client.
+ */
+#ifndef PROXY_FACTS_H
+#define PROXY_FACTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "parser/refusal.h"
+#include "proxy/settings.h"
+
+struct session;
+struct facts;
+
+/* What a table name means to the session. */
+struct facts_table {
+	uint32_t oid;    /* 0: no such table */
+	bool may_select; /* SELECT on the whole table */
+	bool row_security;
+};
+
+struct facts *facts_new(void);
+void facts_free(struct facts *facts); /* NULL is allowed */
+
+/* Something ran on the coordinator: everything has to be asked again. */
+void facts_expire(struct facts *facts);
+/* Known and not older than ttl_ms. */
+bool facts_fresh(const struct facts *facts, uint64_t now_ms, uint64_t ttl_ms);
+/* NULL: not asked yet. `name` as query_table() writes it. */
+const struct facts_table *facts_table(const struct facts *facts, const char *name);
+
+/* Asks by a hidden batch; done() is called when the answer is there or has failed
+ * (ok: false). Needs what session_start_inner() needs. */
+void facts_ask(struct session *session, const char *table_name,
+               void (*done)(struct session *session, bool ok));
+
+/* REFUSAL_none, or why a fresh session's state forbids routing. */
+enum refusal facts_check(const struct facts *facts);
+/* What must hold on the workers, without the budget. */
+const struct settings *facts_settings(const struct facts *facts);
+/* The session's own value of a setting, NULL if it has none. */
+const char *facts_value(const struct facts *facts, const char *name);
+double facts_overfetch(const struct facts *facts);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * Pool: idle and busy worker connections, one pool per node, database and user,
+ * with a limit, an idle time-out and a first-come queue of those who wait.
+ *
+ * A failed connect fails everyone who waits at once and is remembered for a
+ * second, so that a dead worker costs a query nothing but its fall-back.
+ */
+#ifndef PROXY_POOL_H
+#define PROXY_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/config.h"
+#include "proxy/log.h"
+#include "proxy/loop.h"
+#include "proxy/worker.h"
+
+struct pools; /* all pools of the proxy */
+struct pool;
+
+struct pools *pools_new(struct loop *loop, const struct config *config, struct log *log);
+void pools_free(struct pools *pools);
+
+/*
+ * The pool for a node as registered in the cluster (node_map is applied here)
+ * or, with host NULL, for the coordinator. Made when first asked for; lives
+ * as long as `pools`.
+ */
+struct pool *pools_get(struct pools *pools, const char *host, int port, const char *database,
+                       const char *user);
+
+/* One who waits; embedded in its owner, initialised by pool_take(). */
+struct pool_waiter {
+	/* worker, or NULL with the reason; from the loop, never within pool_take(). */
+	void (*fn)(void *owner, struct worker *worker, const char *why);
+	void *owner;
+	struct pool *pool; /* NULL: not waiting */
+	struct pool_waiter *prev, *next;
+	uint64_t deadline_ms;
+};
+
+/* An idle worker at once; or NULL, and the waiter is queued and will be called. */
+struct worker *pool_take(struct pool *pool, struct pool_waiter *waiter);
+/* An idle worker or NULL; does not wait or connect. */
+struct worker *pool_take_idle(struct pool *pool);
+/* Starts connecting if nobody idle is there and the limit allows. */
+void pool_warm(struct pool *pool);
+void pool_cancel(struct pool_waiter *waiter); /* stops waiting; safe when not waiting */
+/* Back, idle; or lost or in the midst of a job: then it is closed. */
+void pool_give(struct pool *pool, struct worker *worker);
+
+struct pool_stats {
+	unsigned idle, busy, connecting, waiting;
+};
+struct pool_stats pool_stats(const struct pool *pool);
+
+#endif

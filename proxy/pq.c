@@ -1,0 +1,480 @@
+/*
+ * Pq: see pq.h.
+ *
+ * PQconnectPoll() may close its socket and open another (next address, next
+ * host), even under the same number, so its watcher is made anew for each poll.
+ * Host names are looked up by libpq itself, which blocks: name a numeric address
+ * (or node_map one) where DNS is slow.
+ */
+#include "proxy/pq.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MAX_KEYWORDS 96
+#define MAX_CANCEL_THREADS 64
+#define CANCEL_STACK (256 * 1024)
+
+struct pq_attempt {
+	struct loop *loop;
+	struct pq_cancels *cancels;
+	PGconn *conn;
+	struct loop_io *io;
+	struct loop_timer *timer;
+	char *failed; /* known before the loop ran */
+	pq_connected_fn *fn;
+	void *owner;
+};
+
+struct pq_link {
+	PGconn *conn;
+	struct pq_cancels *cancels;
+	struct cancel *cancel; /* on its way */
+};
+
+/* One CancelRequest. Threads touch only `request`; all else is the loop's. */
+struct cancel {
+	PGcancel *request;
+	struct pq_link *link; /* NULL: freed meanwhile */
+	void (*done)(void *owner);
+	void *owner;
+	struct cancel *next;
+};
+
+struct pq_cancels {
+	pthread_mutex_t mutex; /* guards what follows; threads outlive the loop's side */
+	unsigned refs;
+	unsigned threads;
+	bool closed;
+	struct cancel *queue;
+	struct cancel *finished;
+	int event_fd; /* wakes the loop: something is in `finished` */
+	struct loop_io *io;
+};
+
+static void *must(void *memory)
+{
+	if (!memory)
+		abort();
+	return memory;
+}
+
+/* ---- connecting ---- */
+
+/* libpq's messages are lines; the last line's end is cut off, others become blanks. */
+static char *one_line(const char *message)
+{
+	char *line = must(strdup(message));
+	size_t len = strlen(line);
+
+	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == ' '))
+		line[--len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (line[i] == '\n' || line[i] == '\t')
+			line[i] = ' ';
+	return line;
+}
+
+/* The owner hears of it and the attempt is gone, in whichever order it likes. */
+static void attempt_end(struct pq_attempt *attempt, struct pq_link *link, const char *error)
+{
+	pq_connected_fn *fn = attempt->fn;
+	void *owner = attempt->owner;
+	char *message = error ? one_line(error) : NULL;
+
+	pq_attempt_free(attempt);
+	fn(owner, link, message);
+	free(message);
+}
+
+static void attempt_succeed(struct pq_attempt *attempt)
+{
+	struct pq_link *link = must(calloc(1, sizeof(*link)));
+
+	link->conn = attempt->conn;
+	link->cancels = attempt->cancels;
+	attempt->conn = NULL;
+	/* so that PQfinish() never waits to get its Terminate out */
+	PQsetnonblocking(link->conn, 1);
+	attempt_end(attempt, link, NULL);
+}
+
+static void attempt_poll(void *owner, unsigned events)
+{
+	struct pq_attempt *attempt = owner;
+	PostgresPollingStatusType status;
+
+	(void)events;
+	loop_io_free(attempt->io);
+	attempt->io = NULL;
+	status = PQconnectPoll(attempt->conn);
+	if (status == PGRES_POLLING_OK) {
+		attempt_succeed(attempt);
+		return;
+	}
+	if (status == PGRES_POLLING_FAILED || PQsocket(attempt->conn) < 0) {
+		attempt_end(attempt, NULL, PQerrorMessage(attempt->conn));
+		return;
+	}
+	attempt->io = loop_io_new(attempt->loop, PQsocket(attempt->conn), attempt_poll, attempt);
+	loop_io_set(attempt->io, status == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE);
+}
+
+static void attempt_timeout(void *owner)
+{
+	struct pq_attempt *attempt = owner;
+
+	attempt_end(attempt, NULL, attempt->failed ? attempt->failed : "timeout expired");
+}
+
+/* Keyword lists for PQconnectStartParams(): of several values for a keyword the last
+ * one counts. */
+struct keywords {
+	unsigned count;
+	const char *keyword[MAX_KEYWORDS + 1];
+	const char *value[MAX_KEYWORDS + 1];
+};
+
+static void keywords_add(struct keywords *list, const char *keyword, const char *value)
+{
+	assert(list->count < MAX_KEYWORDS);
+	list->keyword[list->count] = keyword;
+	list->value[list->count] = value;
+	list->count++;
+}
+
+static bool overrides(const struct pq_target *target, const char *keyword)
+{
+	for (unsigned i = 0; target->keywords && target->keywords[i]; i++)
+		if (target->values[i] && strcmp(target->keywords[i], keyword) == 0)
+			return true;
+	return false;
+}
+
+static PGconn *start(const struct pq_target *target, char **error)
+{
+	PQconninfoOption *base = PQconninfoParse(target->conninfo, error);
+	struct keywords list = {0};
+	PGconn *conn;
+
+	if (!base)
+		return NULL;
+	keywords_add(&list, "fallback_application_name", "pgtopk");
+	for (PQconninfoOption *option = base; option->keyword; option++) {
+		/* another host's address is not the overriding host's */
+		if (option->val &&
+		    !(strcmp(option->keyword, "hostaddr") == 0 && overrides(target, "host")))
+			keywords_add(&list, option->keyword, option->val);
+	}
+	for (unsigned i = 0; target->keywords && target->keywords[i]; i++)
+		if (target->values[i])
+			keywords_add(&list, target->keywords[i], target->values[i]);
+	/* our codec could not read what GSSAPI encrypts */
+	keywords_add(&list, "gssencmode", "disable");
+	conn = must(PQconnectStartParams(list.keyword, list.value, 0));
+	PQconninfoFree(base);
+	return conn;
+}
+
+struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
+                              const struct pq_target *target, uint64_t timeout_ms,
+                              pq_connected_fn *fn, void *owner)
+{
+	struct pq_attempt *attempt = must(calloc(1, sizeof(*attempt)));
+	char *error = NULL;
+
+	attempt->loop = loop;
+	attempt->cancels = cancels;
+	attempt->fn = fn;
+	attempt->owner = owner;
+	attempt->timer = loop_timer_new(loop, attempt_timeout, attempt);
+	attempt->conn = start(target, &error);
+	if (!attempt->conn)
+		attempt->failed = must(strdup(error ? error : "out of memory"));
+	else if (PQstatus(attempt->conn) == CONNECTION_BAD || PQsocket(attempt->conn) < 0)
+		attempt->failed = must(strdup(PQerrorMessage(attempt->conn)));
+	PQfreemem(error);
+	loop_timer_start(attempt->timer, attempt->failed ? 0 : timeout_ms);
+	if (attempt->failed)
+		return attempt;
+	attempt->io = loop_io_new(loop, PQsocket(attempt->conn), attempt_poll, attempt);
+	loop_io_set(attempt->io, LOOP_WRITE);
+	return attempt;
+}
+
+void pq_attempt_free(struct pq_attempt *attempt)
+{
+	if (!attempt)
+		return;
+	loop_io_free(attempt->io);
+	loop_timer_free(attempt->timer);
+	PQfinish(attempt->conn);
+	free(attempt->failed);
+	free(attempt);
+}
+
+/* ---- a link ---- */
+
+void pq_link_free(struct pq_link *link)
+{
+	if (!link)
+		return;
+	if (link->cancel)
+		link->cancel->link = NULL;
+	PQfinish(link->conn);
+	free(link);
+}
+
+int pq_link_fd(const struct pq_link *link)
+{
+	return PQsocket(link->conn);
+}
+
+void *pq_link_ssl(const struct pq_link *link)
+{
+	return PQsslInUse(link->conn) ? PQsslStruct(link->conn, "OpenSSL") : NULL;
+}
+
+int pq_link_server_version(const struct pq_link *link)
+{
+	return PQserverVersion(link->conn);
+}
+
+int pq_link_pid(const struct pq_link *link)
+{
+	return PQbackendPID(link->conn);
+}
+
+/* ---- cancelling ---- */
+
+static void cancels_unref_locked(struct pq_cancels *cancels)
+{
+	bool last = --cancels->refs == 0;
+
+	pthread_mutex_unlock(&cancels->mutex);
+	if (!last)
+		return;
+	while (cancels->finished) {
+		struct cancel *cancel = cancels->finished;
+
+		cancels->finished = cancel->next;
+		free(cancel);
+	}
+	assert(!cancels->queue);
+	close(cancels->event_fd);
+	pthread_mutex_destroy(&cancels->mutex);
+	free(cancels);
+}
+
+/* Puts it among the finished ones; wakes the loop. */
+static void cancel_finish_locked(struct pq_cancels *cancels, struct cancel *cancel)
+{
+	uint64_t one = 1;
+
+	PQfreeCancel(cancel->request);
+	cancel->request = NULL;
+	cancel->next = cancels->finished;
+	cancels->finished = cancel;
+	if (write(cancels->event_fd, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN); /* the counter is full: the loop is awake */
+}
+
+static struct cancel *cancel_pop_locked(struct pq_cancels *cancels)
+{
+	struct cancel **end = &cancels->queue;
+	struct cancel *cancel;
+
+	if (!*end)
+		return NULL;
+	while ((*end)->next) /* pushed at the head: the last one is the oldest */
+		end = &(*end)->next;
+	cancel = *end;
+	*end = NULL;
+	return cancel;
+}
+
+static void *cancel_thread(void *owner)
+{
+	struct pq_cancels *cancels = owner;
+	struct cancel *cancel;
+	char error[256];
+
+	pthread_mutex_lock(&cancels->mutex);
+	while ((cancel = cancel_pop_locked(cancels)) != NULL) {
+		if (!cancels->closed) {
+			pthread_mutex_unlock(&cancels->mutex);
+			/* a failure shows in that the query goes on to its end */
+			(void)PQcancel(cancel->request, error, sizeof(error));
+			pthread_mutex_lock(&cancels->mutex);
+		}
+		cancel_finish_locked(cancels, cancel);
+	}
+	cancels->threads--;
+	cancels_unref_locked(cancels);
+	return NULL;
+}
+
+/* Signals are the loop's: the new thread blocks them all. */
+static bool start_thread(struct pq_cancels *cancels)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	sigset_t all, old;
+	bool ok;
+
+	sigfillset(&all);
+	pthread_attr_init(&attributes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attributes, CANCEL_STACK);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ok = pthread_create(&thread, &attributes, cancel_thread, cancels) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attributes);
+	return ok;
+}
+
+static void on_finished(void *owner, unsigned events)
+{
+	struct pq_cancels *cancels = owner;
+	struct cancel *finished;
+	uint64_t count;
+
+	(void)events;
+	if (read(cancels->event_fd, &count, sizeof(count)) < 0)
+		assert(errno == EAGAIN);
+	pthread_mutex_lock(&cancels->mutex);
+	finished = cancels->finished;
+	cancels->finished = NULL;
+	pthread_mutex_unlock(&cancels->mutex);
+	while (finished) {
+		struct cancel *cancel = finished;
+
+		finished = cancel->next;
+		if (cancel->link) {
+			cancel->link->cancel = NULL;
+			if (cancel->done)
+				cancel->done(cancel->owner);
+		}
+		free(cancel);
+	}
+}
+
+struct pq_cancels *pq_cancels_new(struct loop *loop)
+{
+	struct pq_cancels *cancels = must(calloc(1, sizeof(*cancels)));
+
+	cancels->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (cancels->event_fd < 0) {
+		free(cancels);
+		return NULL;
+	}
+	cancels->refs = 1;
+	pthread_mutex_init(&cancels->mutex, NULL);
+	cancels->io = loop_io_new(loop, cancels->event_fd, on_finished, cancels);
+	loop_io_set(cancels->io, LOOP_READ);
+	return cancels;
+}
+
+void pq_cancels_free(struct pq_cancels *cancels)
+{
+	if (!cancels)
+		return;
+	loop_io_free(cancels->io);
+	pthread_mutex_lock(&cancels->mutex);
+	cancels->closed = true;
+	cancels_unref_locked(cancels);
+}
+
+void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner)
+{
+	struct pq_cancels *cancels = link->cancels;
+	PGcancel *request;
+	struct cancel *cancel;
+
+	if (link->cancel || !(request = PQgetCancel(link->conn)))
+		return;
+	cancel = must(calloc(1, sizeof(*cancel)));
+	cancel->request = request;
+	cancel->link = link;
+	cancel->done = done;
+	cancel->owner = owner;
+	link->cancel = cancel;
+	pthread_mutex_lock(&cancels->mutex);
+	cancel->next = cancels->queue;
+	cancels->queue = cancel;
+	if (cancels->threads < MAX_CANCEL_THREADS) {
+		if (start_thread(cancels)) {
+			cancels->threads++;
+			cancels->refs++;
+		} else if (cancels->threads == 0) { /* nobody would ever send it */
+			cancel_finish_locked(cancels, cancel_pop_locked(cancels));
+		}
+	}
+	pthread_mutex_unlock(&cancels->mutex);
+}
+
+bool pq_link_cancelling(const struct pq_link *link)
+{
+	return link->cancel != NULL;
+}
+
+/* ---- conninfo strings ---- */
+
+static const char *option_value(const PQconninfoOption *options, const char *keyword)
+{
+	for (; options->keyword; options++)
+		if (strcmp(options->keyword, keyword) == 0)
+			return options->val && options->val[0] ? options->val : NULL;
+	return NULL;
+}
+
+/* libpq reads a service file for defaults only if the environment names the service. */
+static PQconninfoOption *defaults_with_service(const char *service)
+{
+	const char *set = getenv("PGSERVICE");
+	char *old = set ? must(strdup(set)) : NULL;
+	PQconninfoOption *defaults;
+
+	if (service)
+		setenv("PGSERVICE", service, 1);
+	defaults = must(PQconndefaults());
+	if (service && old)
+		setenv("PGSERVICE", old, 1);
+	else if (service)
+		unsetenv("PGSERVICE");
+	free(old);
+	return defaults;
+}
+
+char *pq_conninfo_value(const char *conninfo, const char *keyword, char **error)
+{
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
+	PQconninfoOption *defaults;
+	const char *value;
+	char *copy = NULL;
+
+	*error = NULL;
+	if (!options) {
+		*error = one_line(message ? message : "out of memory");
+		PQfreemem(message);
+		return NULL;
+	}
+	defaults = defaults_with_service(option_value(options, "service"));
+	value = option_value(options, keyword);
+	if (!value)
+		value = option_value(defaults, keyword);
+	if (value)
+		copy = must(strdup(value));
+	PQconninfoFree(defaults);
+	PQconninfoFree(options);
+	return copy;
+}

@@ -1,0 +1,66 @@
+/*
+ * Pq: libpq's door: no other file includes <libpq-fe.h>.
+ *
+ * libpq makes the connections behind us, because it knows every conninfo
+ * keyword, passfile, service file, SCRAM, TLS with verify-full and multiple
+ * hosts. Once connected, our own codec speaks on its socket (and its SSL*), as
+ * libpq's query calls cannot mix formats within a result. The PGconn is kept
+ * only to be finished.
+ */
+#ifndef PROXY_PQ_H
+#define PROXY_PQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/loop.h"
+
+struct pq_attempt;
+struct pq_link;
+
+/* The threads that send CancelRequests: libpq's call blocks. */
+struct pq_cancels;
+struct pq_cancels *pq_cancels_new(struct loop *loop); /* NULL: the system gives none */
+void pq_cancels_free(struct pq_cancels *cancels);     /* waits for nobody; after all links */
+
+/*
+ * Called once, from the loop, never from within pq_connect(): link is the
+ * owner's, or NULL with libpq's own message in error (one line, no password).
+ */
+typedef void pq_connected_fn(void *owner, struct pq_link *link, const char *error);
+
+/*
+ * Connects with a base conninfo string (or "") and overrides: NULL-terminated
+ * lists of keywords and values; an override of NULL leaves the base's value.
+ */
+struct pq_target {
+	const char *conninfo;
+	const char *const *keywords;
+	const char *const *values;
+};
+struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
+                              const struct pq_target *target, uint64_t timeout_ms,
+                              pq_connected_fn *fn, void *owner);
+void pq_attempt_free(struct pq_attempt *attempt); /* gives up; no call will come */
+
+void pq_link_free(struct pq_link *link); /* NULL is allowed; sends Terminate if it still can */
+int pq_link_fd(const struct pq_link *link);
+void *pq_link_ssl(const struct pq_link *link); /* OpenSSL's SSL*, NULL if plain */
+int pq_link_server_version(const struct pq_link *link); /* 150003 */
+int pq_link_pid(const struct pq_link *link);
+
+/*
+ * Sends a CancelRequest for what the link is doing. While it is on its way
+ * (pq_link_cancelling()) it may hit whatever the link does next; `done` is called
+ * when it has arrived or failed. Nothing happens if one is on its way already. The
+ * link may be freed meanwhile.
+ */
+void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner);
+bool pq_link_cancelling(const struct pq_link *link);
+
+/* One keyword's value in a conninfo string after libpq's defaults: malloc'ed, or
+ * NULL with a message in *error (malloc'ed) if the string is malformed, or with
+ * *error NULL if there is no value. */
+char *pq_conninfo_value(const char *conninfo, const char *keyword, char **error);
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * Relay: moves messages between the client and the coordinator.
+ *
+ * Most messages are forwarded by their header alone: consecutive ones form a run
+ * that leaves with one write, straight from the input buffer. What each needs is
+ * decided in client_action() and coordinator_message(); everything that is kept
+ * for a look goes to simple.c or extended.c as one whole message.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "parser/prefilter.h"
+#include "proxy/config.h"
+#include "proxy/own_setting.h"
+#include "proxy/session.h"
+
+enum action {
+	ACTION_FORWARD,
+	ACTION_WAIT, /* for the rest of the message */
+	ACTION_KEEP, /* look inside */
+	ACTION_DROP,
+};
+
+/* ---- client to coordinator ---- */
+
+static bool is_worth_a_look(const char *sql, size_t len)
+{
+	return prefilter_is_candidate(sql, len) || own_setting_mentioned(sql, len);
+}
+
+/* A message of the session in SESSION_READY: `have` of its `total` bytes are there. */
+static enum action client_action(struct session *session, uint8_t type, const uint8_t *message,
+                                 size_t have, size_t total)
+{
+	bool tracked = !statements_empty(&session->statements);
+	bool small = total <= (size_t)session->proxy->config->inspect_limit;
+
+	if (session->skipping && type != WIRE_FE_Sync && type != WIRE_FE_Terminate)
+		return ACTION_DROP;
+	switch (type) {
+	case WIRE_FE_Query:
+	case WIRE_FE_Parse:
+		if (small && have < total)
+			return ACTION_WAIT;
+		if (small && tracked && type == WIRE_FE_Parse)
+			return ACTION_KEEP; /* it may replace one of them */
+		if (small && is_worth_a_look((const char *)message + WIRE_HEADER, total - WIRE_HEADER))
+			return ACTION_KEEP;
+		break;
+	case WIRE_FE_Bind:
+	case WIRE_FE_Describe:
+	case WIRE_FE_Execute:
+	case WIRE_FE_Close:
+	case WIRE_FE_Flush:
+		if (!tracked)
+			return ACTION_FORWARD;
+		if (small)
+			return have < total ? ACTION_WAIT : ACTION_KEEP;
+		break;
+	case WIRE_FE_Sync:
+		if (tracked || session->skipping)
+			return have < total ? ACTION_WAIT : ACTION_KEEP;
+		return ACTION_FORWARD;
+	default:
+		return ACTION_FORWARD;
+	}
+	if (tracked) /* a statement that is not looked at may concern what is known here only */
+		extended_abandon(session);
+	return ACTION_FORWARD;
+}
+
+/* The coordinator will answer; what it runs may change the session's state. */
+static void note_forwarded(struct session *session, uint8_t type)
+{
+	struct replies *replies = &session->replies;
+
+	switch (type) {
+	case WIRE_FE_Query:
+	case WIRE_FE_FunctionCall:
+		replies_expect(replies, REPLY_QUERY, false);
+		facts_expire(session->facts);
+		if (!statements_empty(&session->statements)) /* the server drops its own, too */
+			statements_drop(&session->statements, "");
+		break;
+	case WIRE_FE_Parse:
+		session->parses_sent++;
+		replies_expect(replies, REPLY_PARSE, false);
+		break;
+	case WIRE_FE_Bind:
+		replies_expect(replies, REPLY_BIND, false);
+		break;
+	case WIRE_FE_Describe:
+		replies_expect(replies, REPLY_DESCRIBE, false);
+		break;
+	case WIRE_FE_Execute:
+		replies_expect(replies, REPLY_EXECUTE, false);
+		facts_expire(session->facts);
+		break;
+	case WIRE_FE_Close:
+		replies_expect(replies, REPLY_CLOSE, false);
+		break;
+	case WIRE_FE_Sync:
+		replies_expect(replies, REPLY_SYNC, false);
+		break;
+	case WIRE_FE_CopyDone:
+	case WIRE_FE_CopyFail:
+		replies_copy_ended(replies);
+		break;
+	default:
+		break;
+	}
+}
+
+static void send_run(struct session *session, size_t *run)
+{
+	if (*run == 0)
+		return;
+	stream_write(&session->coordinator, iobuf_head(&session->client.in), *run);
+	iobuf_consume(&session->client.in, *run);
+	*run = 0;
+}
+
+/* Passes, or drops, bytes of a message that was decided on. False: none are there. */
+static bool pass_rest(struct session *session, size_t *run)
+{
+	size_t n = iobuf_len(&session->client.in) - *run;
+
+	if (n > session->client_left)
+		n = session->client_left;
+	if (n == 0)
+		return false;
+	session->client_left -= n;
+	if (session->client_dropped)
+		iobuf_consume(&session->client.in, n);
+	else
+		*run += n;
+	return true;
+}
+
+static void keep_message(struct session *session, uint8_t type, size_t total)
+{
+	iobuf_append(&session->message, iobuf_head(&session->client.in), total);
+	iobuf_consume(&session->client.in, total);
+	session_begin_work(session);
+	if (type == WIRE_FE_Query)
+		simple_query(session);
+	else
+		extended_message(session, type);
+}
+
+static void decide(struct session *session, uint8_t type, size_t total, enum action action,
+                   size_t *run)
+{
+	switch (action) {
+	case ACTION_FORWARD:
+		note_forwarded(session, type);
+		session->client_dropped = false;
+		session->client_left = total;
+		break;
+	case ACTION_DROP:
+		send_run(session, run);
+		session->client_dropped = true;
+		session->client_left = total;
+		break;
+	case ACTION_KEEP:
+		send_run(session, run);
+		keep_message(session, type, total);
+		break;
+	case ACTION_WAIT:
+		break;
+	}
+}
+
+/* Handles the message at the head of the input, behind the run. False: stop for now. */
+static bool client_message(struct session *session, size_t *run)
+{
+	struct iobuf *in = &session->client.in;
+	const uint8_t *message = iobuf_head(in) + *run;
+	size_t have = iobuf_len(in) - *run;
+	enum action action = ACTION_FORWARD;
+	uint8_t type;
+	size_t total;
+
+	switch (wire_frame(message, have, &type, &total)) {
+	case WIRE_FRAME_MORE:
+		return false;
+	case WIRE_FRAME_BAD:
+		send_run(session, run);
+		session_fatal(session, "08P01", "invalid message length", "protocol_violation");
+		return false;
+	case WIRE_FRAME_OK:
+		break;
+	}
+	if (session->phase == SESSION_READY && !session->replication) {
+		if (!statements_empty(&session->statements))
+			send_run(session, run); /* what follows may write to the coordinator itself */
+		message = iobuf_head(in) + *run;
+		action = client_action(session, type, message, have, total);
+	}
+	if (action == ACTION_WAIT)
+		return false;
+	decide(session, type, total, action, run);
+	return true;
+}
+
+void relay_client_input(struct session *session)
+{
+	size_t run = 0;
+
+	assert(!session->relaying);
+	session->relaying = true;
+	while (session->phase != SESSION_CLOSED && !session->busy && session->coordinator.fd >= 0) {
+		if (session->client_left > 0 ? !pass_rest(session, &run) : !client_message(session, &run))
+			break;
+	}
+	session->relaying = false;
+	if (session->phase == SESSION_CLOSED)
+		return;
+	if (session->coordinator.fd >= 0)
+		send_run(session, &run);
+	if (!session->busy && session->client.out.tail > session->client.out.head)
+		stream_flush(&session->client);
+}
+
+void relay_message(struct session *session)
+{
+	struct iobuf *message = &session->message;
+
+	note_forwarded(session, iobuf_head(message)[0]);
+	stream_write(&session->coordinator, iobuf_head(message), iobuf_len(message));
+}
+
+/* ---- coordinator to client ---- */
+
+static void show_run(struct session *session, size_t *run)
+{
+	if (*run == 0)
+		return;
+	stream_write(&session->client, iobuf_head(&session->coordinator.in), *run);
+	iobuf_consume(&session->coordinator.in, *run);
+	*run = 0;
+}
+
+/* Messages whose body matters; all others pass by their header. */
+static bool needs_body(const struct session *session, uint8_t type)
+{
+	return type == WIRE_BE_ReadyForQuery || type == WIRE_BE_BackendKeyData ||
+	       type == WIRE_BE_CommandComplete || session->inner;
+}
+
+static bool is_asynchronous(uint8_t type)
+{
+	return type == WIRE_BE_NotificationResponse || type == WIRE_BE_ParameterStatus;
+}
+
+static bool is_fatal(const uint8_t *body, size_t len)
+{
+	const char *severity = wire_error_field(body, len, 'V');
+
+	return severity && strcmp(severity, "ERROR") != 0;
+}
+
+/* A message that belongs to a hidden batch. */
+static void inner_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	const struct session_inner *inner = session->inner;
+
+	if (type == WIRE_BE_ErrorResponse && is_fatal(body, len))
+		stream_write(&session->client, body - WIRE_HEADER, len + WIRE_HEADER);
+	if (type != WIRE_BE_ReadyForQuery) {
+		if (type != WIRE_BE_NoticeResponse)
+			inner->on_message(session, type, body, len);
+		return;
+	}
+	session->inner = NULL;
+	session->status = (char)body[0];
+	inner->on_ready(session);
+}
+
+static void note_command(struct session *session, const uint8_t *tag, size_t len)
+{
+	if ((len >= 10 && memcmp(tag, "DEALLOCATE", 10) == 0) ||
+	    (len >= 11 && memcmp(tag, "DISCARD ALL", 11) == 0))
+		extended_deallocated(session);
+}
+
+/* What a message to the client tells us. True if the client may see it. */
+static bool note_reply(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	enum reply answered;
+	bool visible = replies_arrived(&session->replies, type, &answered);
+
+	if (answered == REPLY_PARSE)
+		session->parses_confirmed++;
+	switch (type) {
+	case WIRE_BE_ErrorResponse:
+		extended_error(session);
+		break;
+	case WIRE_BE_CommandComplete:
+		note_command(session, body, len);
+		break;
+	case WIRE_BE_BackendKeyData:
+		session->key_len = len <= SESSION_KEY_MAX ? len : 0;
+		memcpy(session->key, body, session->key_len);
+		break;
+	case WIRE_BE_ReadyForQuery:
+		session->status = (char)body[0];
+		if (session->phase == SESSION_LOGIN) {
+			session->phase = SESSION_READY;
+			loop_timer_stop(session->timer);
+		}
+		break;
+	default:
+		break;
+	}
+	return visible;
+}
+
+static bool pass_reply_rest(struct session *session, size_t *run)
+{
+	size_t n = iobuf_len(&session->coordinator.in) - *run;
+
+	if (n > session->coordinator_left)
+		n = session->coordinator_left;
+	if (n == 0)
+		return false;
+	session->coordinator_left -= n;
+	if (session->coordinator_hidden)
+		iobuf_consume(&session->coordinator.in, n);
+	else
+		*run += n;
+	return true;
+}
+
+/* Handles the message at the head, behind the run. False: stop for now. */
+static bool coordinator_message(struct session *session, size_t *run)
+{
+	struct iobuf *in = &session->coordinator.in;
+	const uint8_t *message = iobuf_head(in) + *run;
+	size_t have = iobuf_len(in) - *run, total;
+	enum wire_frame frame;
+	uint8_t type;
+
+	frame = wire_frame(message, have, &type, &total);
+	if (frame == WIRE_FRAME_MORE)
+		return false;
+	if (frame == WIRE_FRAME_BAD || (type == WIRE_BE_ReadyForQuery && total != WIRE_HEADER + 1)) {
+		session_fatal(session, "08P01", "the coordinator sent a message that is not well formed",
+		              "protocol_violation");
+		return false;
+	}
+	if (have < total && needs_body(session, type))
+		return false;
+	if (session->inner && replies_drained(&session->replies) && !is_asynchronous(type)) {
+		show_run(session, run);
+		inner_message(session, type, iobuf_head(in) + WIRE_HEADER, total - WIRE_HEADER);
+		if (session->phase == SESSION_CLOSED)
+			return false;
+		iobuf_consume(in, total);
+		return true;
+	}
+	session->coordinator_hidden =
+		!note_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
+	if (session->coordinator_hidden)
+		show_run(session, run);
+	session->coordinator_left = total;
+	return true;
+}
+
+void relay_coordinator_input(struct session *session)
+{
+	size_t run = 0;
+
+	while (session->phase != SESSION_CLOSED) {
+		if (session->coordinator_left > 0 ? !pass_reply_rest(session, &run) :
+		                                    !coordinator_message(session, &run))
+			break;
+	}
+	if (session->phase == SESSION_CLOSED)
+		return;
+	show_run(session, &run);
+	if (session->on_replies_drained && replies_drained(&session->replies))
+		session_replies_drained(session);
+}

@@ -1,0 +1,497 @@
+/*
+ * Route: see route.h.
+ */
+#include "proxy/route.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser/plancache.h"
+#include "proxy/config.h"
+#include "proxy/session.h"
+
+#define MAX_ASKED 3     /* facts: the name, and again if the session's state went stale meanwhile */
+#define MAX_DESCRIBED 2
+#define MAX_RETRIES 2   /* after a stale shard map */
+
+/* ---- from text to plan ---- */
+
+static void route_advance(struct session *session);
+
+static void finish(struct session *session, enum refusal refusal)
+{
+	struct route *route = &session->route;
+
+	route->done(session, refusal);
+}
+
+static void on_map(void *owner, bool ok, const char *why)
+{
+	struct session *session = owner;
+
+	if (!ok) {
+		log_event(session->proxy->log, LOG_WARNING, "map_failed",
+		          "session=%" PRIu64 " database=%s error=%s", session->id,
+		          log_quote(session->database), log_quote(why));
+		finish(session, REFUSAL_shardmap);
+		return;
+	}
+	route_advance(session);
+}
+
+static void on_facts(struct session *session, bool ok)
+{
+	if (ok)
+		route_advance(session);
+	else
+		finish(session, REFUSAL_settings);
+}
+
+static void on_description(struct session *session, bool ok)
+{
+	if (ok)
+		route_advance(session);
+	else
+		finish(session, REFUSAL_description);
+}
+
+/* Whether the session's place in its transaction and pipeline allows routing. */
+static enum refusal check_place(const struct session *session)
+{
+	if (session->status != 'I')
+		return REFUSAL_transaction;
+	if (session->replies.failed || session->replies.touched)
+		return REFUSAL_pipeline;
+	return REFUSAL_none;
+}
+
+static bool load_map(struct session *session)
+{
+	struct route *route = &session->route;
+	struct shardmap *map = catalog_map(route->catalog);
+
+	if (!map) {
+		catalog_load(route->catalog, &route->waiter);
+		return false;
+	}
+	if (route->map != map) {
+		shardmap_unref(route->map);
+		route->map = shardmap_ref(map);
+	}
+	return true;
+}
+
+/* Facts of the session and of the table's name. True if they are there. */
+static bool ask_facts(struct session *session, const struct facts_table **table)
+{
+	struct route *route = &session->route;
+	const char *name = query_table(route->query);
+	uint64_t now = loop_now_ms(session->proxy->loop);
+
+	if (facts_fresh(session->facts, now, (uint64_t)session->proxy->config->settings_ttl) ||
+	    route->asked > 0) {
+		*table = facts_table(session->facts, name);
+		if (*table)
+			return true;
+	}
+	if (route->asked++ >= MAX_ASKED) {
+		finish(session, REFUSAL_settings);
+		return false;
+	}
+	facts_ask(session, name, on_facts);
+	return false;
+}
+
+static enum refusal check_table(struct session *session, const struct facts_table *table)
+{
+	struct route *route = &session->route;
+	enum refusal refusal;
+
+	route->table = table->oid ? shardmap_table_by_oid(route->map, table->oid) : NULL;
+	if (!route->table)
+		return REFUSAL_not_sharded;
+	if (!route->table->routable)
+		return REFUSAL_table_kind;
+	if (!table->may_select)
+		return REFUSAL_permission;
+	if (table->row_security)
+		return REFUSAL_row_security;
+	refusal = facts_check(session->facts);
+	if (refusal != REFUSAL_none)
+		return refusal;
+	plan_unref(route->plan);
+	route->plan = NULL;
+	return plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
+	                      route->map, route->table, &route->plan);
+}
+
+/* True if the description is there. */
+static bool describe(struct session *session)
+{
+	struct route *route = &session->route;
+	struct description *found = descriptions_find(session->proxy->descriptions, route->plan,
+	                                              route->ntypes, route->types);
+
+	if (found) {
+		description_unref(route->description);
+		route->description = description_ref(found);
+		return true;
+	}
+	if (route->described++ >= MAX_DESCRIBED) {
+		finish(session, REFUSAL_description);
+		return false;
+	}
+	description_ask(session, route->plan, route->ntypes, route->types, on_description);
+	return false;
+}
+
+static void route_advance(struct session *session)
+{
+	struct route *route = &session->route;
+	const struct facts_table *table;
+	enum refusal refusal;
+
+	refusal = check_place(session);
+	if (refusal != REFUSAL_none) {
+		finish(session, refusal);
+		return;
+	}
+	if (!load_map(session) || !ask_facts(session, &table))
+		return;
+	refusal = check_table(session, table);
+	if (refusal != REFUSAL_none) {
+		finish(session, refusal);
+		return;
+	}
+	if (describe(session))
+		finish(session, route->description->refusal);
+}
+
+void route_prepare(struct session *session, const char *sql, size_t len, unsigned ntypes,
+                   const uint32_t *types, void (*done)(struct session *session, enum refusal))
+{
+	struct route *route = &session->route;
+	enum refusal refusal;
+
+	route_reset(session);
+	route->arena = arena_new();
+	route->done = done;
+	route->ntypes = ntypes;
+	route->types = (const uint32_t *)arena_strndup(route->arena, (const char *)types,
+	                                               ntypes * sizeof(*types));
+	route->started_us = loop_clock_us();
+	route->waiter.fn = on_map;
+	route->waiter.owner = session;
+	route->catalog = catalogs_get(session->proxy->catalogs, session->database);
+	literal_lift(sql, len, route->arena, &route->lifted);
+	refusal = plancache_query(session->proxy->plans, route->lifted.sql, route->lifted.len,
+	                          &route->query);
+	if (refusal == REFUSAL_none)
+		session_await_replies(session, route_advance);
+	else
+		finish(session, refusal);
+}
+
+void route_reset(struct session *session)
+{
+	struct route *route = &session->route;
+
+	catalog_cancel(&route->waiter);
+	if (route->scatter)
+		scatter_abandon(route->scatter);
+	description_unref(route->asking);
+	description_unref(route->description);
+	plan_unref(route->plan);
+	query_unref(route->query);
+	shardmap_unref(route->map);
+	settings_unref(route->request.settings);
+	settings_unref(route->request.old_settings);
+	topk_free(route->topk);
+	arena_free(route->arena);
+	memset(route, 0, sizeof(*route));
+}
+
+bool route_may_retry(struct session *session, enum refusal refusal)
+{
+	return refusal == REFUSAL_stale_map && session->retries++ < MAX_RETRIES;
+}
+
+void route_refused(struct session *session, enum refusal refusal)
+{
+	struct proxy *proxy = session->proxy;
+
+	proxy->counters.refused[refusal]++;
+	if (proxy->config->log_routed)
+		log_event(proxy->log, LOG_INFO, "refused", "session=%" PRIu64 " reason=%s text=%s",
+		          session->id, refusal_name(refusal), log_quote(refusal_text(refusal)));
+}
+
+/* ---- from plan to rows ---- */
+
+static bool parse_text_count(const struct wire_value *value, int64_t *count)
+{
+	char text[24], *end;
+
+	if (value->len < 1 || (size_t)value->len >= sizeof(text))
+		return false;
+	memcpy(text, value->data, (size_t)value->len);
+	text[value->len] = '\0';
+	*count = strtoll(text, &end, 10);
+	return *end == '\0' && text[0] >= '0' && text[0] <= '9';
+}
+
+static bool parse_binary_count(const struct wire_value *value, int64_t *count)
+{
+	switch (value->len) {
+	case 2:
+		*count = (int16_t)wire_u16(value->data);
+		return true;
+	case 4:
+		*count = (int32_t)wire_u32(value->data);
+		return true;
+	case 8:
+		*count = (int64_t)((uint64_t)wire_u32(value->data) << 32 | wire_u32(value->data + 4));
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* LIMIT's or OFFSET's value; false: not one that is routed (NULL, negative, no number). */
+static bool read_count(const struct plan_count *count, const struct wire_bind *bind, int64_t *value)
+{
+	struct wire_value parameter;
+	unsigned i = count->parameter - 1;
+
+	if (count->kind != PLAN_COUNT_PARAMETER) {
+		*value = count->kind == PLAN_COUNT_CONSTANT ? count->value : 0;
+		return true;
+	}
+	if (!bind || i >= bind->nparameters)
+		return false;
+	parameter = wire_bind_value(bind, i);
+	if (parameter.len < 0)
+		return false;
+	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0)
+		return parse_text_count(&parameter, value) && *value >= 0;
+	return parse_binary_count(&parameter, value) && *value >= 0;
+}
+
+static bool is_integer(uint32_t type_oid)
+{
+	return type_oid == 20 || type_oid == 21 || type_oid == 23; /* int8, int2, int4 */
+}
+
+static bool count_type_ok(const struct description *description, const struct plan_count *count)
+{
+	return count->kind != PLAN_COUNT_PARAMETER ||
+	       (count->parameter <= description->nparameters &&
+	        is_integer(description->parameter_types[count->parameter - 1]));
+}
+
+static int int_setting(const struct facts *facts, const char *name)
+{
+	const char *text = facts_value(facts, name);
+
+	return text ? atoi(text) : 0;
+}
+
+/* Settings for the workers: the session's, and what the budget asks of the index. */
+static struct settings *make_settings(const struct facts *facts, const struct budget *budget,
+                                      bool iterative_scans)
+{
+	static const char *const passed_on[] = { "hnsw.max_scan_tuples", "hnsw.scan_mem_multiplier",
+		                                     "ivfflat.max_probes" };
+	static const char *const defaults[] = { "20000", "1", "32768" };
+	struct settings *settings = settings_copy(facts_settings(facts));
+
+	settings_put_int(settings, "hnsw.ef_search", budget->ef_search);
+	settings_put_int(settings, "ivfflat.probes", budget->probes ? budget->probes : 1);
+	if (iterative_scans) {
+		settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
+		settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");
+		for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
+			const char *value = facts_value(facts, passed_on[i]);
+
+			settings_put(settings, passed_on[i], value ? value : defaults[i]);
+		}
+	}
+	settings_seal(settings);
+	return settings;
+}
+
+static enum refusal make_budget(struct session *session, const struct wire_bind *bind)
+{
+	struct route *route = &session->route;
+	struct scatter_request *request = &route->request;
+	struct budget_request asked = {
+		.overfetch = facts_overfetch(session->facts),
+		.ef_search = int_setting(session->facts, "hnsw.ef_search"),
+		.probes = int_setting(session->facts, "ivfflat.probes"),
+		.iterative_scans = true,
+	};
+	int64_t limit, offset;
+
+	if (!count_type_ok(route->description, &route->plan->limit) ||
+	    !count_type_ok(route->description, &route->plan->offset) ||
+	    !read_count(&route->plan->limit, bind, &limit) ||
+	    !read_count(&route->plan->offset, bind, &offset) || limit == 0)
+		return REFUSAL_limit;
+	asked.limit = request->limit = (uint64_t)limit;
+	asked.offset = request->offset = (uint64_t)offset;
+	if (!budget_make(&asked, &request->budget))
+		return REFUSAL_limit;
+	settings_unref(request->settings);
+	settings_unref(request->old_settings);
+	request->settings = make_settings(session->facts, &request->budget, true);
+	request->old_settings = make_settings(session->facts, &request->budget, false);
+	return REFUSAL_none;
+}
+
+/* The middle of a Bind for the shards: the client's own bytes, or the lifted literals. */
+static void put_parameters(struct route *route, const struct wire_bind *bind)
+{
+	struct scatter_request *request = &route->request;
+	struct iobuf buf;
+
+	if (route->lifted.count == 0) {
+		request->parameters = bind ? bind->middle : NULL;
+		request->parameters_len = bind ? bind->middle_len : 0;
+		return;
+	}
+	iobuf_init(&buf);
+	wire_put_u16(&buf, 0);
+	wire_put_u16(&buf, (uint16_t)route->lifted.count);
+	for (unsigned i = 0; i < route->lifted.count; i++) {
+		wire_put_u32(&buf, (uint32_t)route->lifted.literals[i].len);
+		wire_put_bytes(&buf, route->lifted.literals[i].text, route->lifted.literals[i].len);
+	}
+	request->parameters_len = iobuf_len(&buf);
+	request->parameters = (const uint8_t *)arena_strndup(route->arena, (const char *)iobuf_head(&buf),
+	                                                     request->parameters_len);
+	iobuf_fini(&buf);
+}
+
+/* The client's numbers of parameters and formats must be what the statement takes. */
+static bool bind_fits(const struct route *route, const struct wire_bind *bind)
+{
+	const struct description *description = route->description;
+
+	if (description->nparameters < route->lifted.count)
+		return false;
+	if (!bind)
+		return description->nparameters == route->lifted.count;
+	return bind->nparameters == description->nparameters - route->lifted.count &&
+	       (bind->nparameter_formats <= 1 || bind->nparameter_formats == bind->nparameters) &&
+	       (bind->nresult_formats <= 1 || bind->nresult_formats == description->visible);
+}
+
+static void put_formats(struct route *route, const struct wire_bind *bind)
+{
+	unsigned visible = route->description->visible;
+	uint16_t *formats = arena_calloc(route->arena, visible + 1, sizeof(*formats));
+
+	for (unsigned i = 0; bind && i < visible; i++)
+		formats[i] = wire_format(bind->result_formats, bind->nresult_formats, i);
+	route->request.formats = formats;
+}
+
+static void log_routed(const struct session *session, const struct scatter_result *result)
+{
+	const struct route *route = &session->route;
+	const struct scatter_request *request = &route->request;
+
+	if (!session->proxy->config->log_routed)
+		return;
+	log_event(session->proxy->log, LOG_INFO, "routed",
+	          "session=%" PRIu64 " table=%s shards=%u lanes=%u limit=%" PRIu64 " asked=%" PRIu64
+	          " received=%" PRIu64 " rows=%" PRIu64 " ef_search=%d iterative=%s ms=%.1f",
+	          session->id, log_quote(query_table(route->query)), request->table->nshards,
+	          result->lanes, request->limit, request->budget.rows * request->table->nshards,
+	          result->received, result->rows, request->budget.ef_search,
+	          request->budget.iterative_scans ? "on" : "off",
+	          (double)(loop_clock_us() - route->started_us) / 1000.);
+}
+
+static void log_failed(const struct session *session, const struct scatter_result *result)
+{
+	log_event(session->proxy->log,
+	          result->outcome == SCATTER_STALE ? LOG_INFO : LOG_WARNING, "shards_failed",
+	          "session=%" PRIu64 " table=%s outcome=%s why=%s", session->id,
+	          log_quote(query_table(session->route.query)),
+	          result->outcome == SCATTER_STALE ? "stale_map" : "failed", log_quote(result->why));
+}
+
+static enum refusal outcome_refusal(enum scatter_outcome outcome)
+{
+	switch (outcome) {
+	case SCATTER_OK:
+		return REFUSAL_none;
+	case SCATTER_STALE:
+		return REFUSAL_stale_map;
+	case SCATTER_CANCELLED:
+		return REFUSAL_cancelled;
+	case SCATTER_NO_CONNECTION:
+		return REFUSAL_pool;
+	case SCATTER_TOO_LARGE:
+		return REFUSAL_memory;
+	case SCATTER_FAILED:
+		break;
+	}
+	return REFUSAL_worker;
+}
+
+static void on_scattered(void *owner, struct scatter_result *result)
+{
+	struct session *session = owner;
+	struct route *route = &session->route;
+
+	route->scatter = NULL;
+	if (result->outcome == SCATTER_OK) {
+		session->proxy->counters.routed++;
+		session->proxy->counters.rows += result->rows;
+		route->topk = result->topk;
+		route->rows = result->rows;
+		log_routed(session, result);
+	} else if (result->outcome != SCATTER_CANCELLED) {
+		log_failed(session, result);
+	}
+	if (result->outcome == SCATTER_STALE) {
+		session->proxy->counters.stale_maps++;
+		catalog_expire(route->catalog, shardmap_generation(route->map));
+		facts_expire(session->facts);
+	}
+	finish(session, outcome_refusal(result->outcome));
+}
+
+void route_execute(struct session *session, const struct wire_bind *bind,
+                   void (*done)(struct session *session, enum refusal refusal))
+{
+	struct route *route = &session->route;
+	struct scatter_request *request = &route->request;
+	enum refusal refusal;
+
+	assert(route->plan && route->description && !route->scatter);
+	route->done = done;
+	if (!bind_fits(route, bind)) {
+		finish(session, REFUSAL_parameters);
+		return;
+	}
+	refusal = make_budget(session, bind);
+	if (refusal != REFUSAL_none) {
+		finish(session, refusal);
+		return;
+	}
+	request->table = route->table;
+	request->map = route->map;
+	request->catalog = route->catalog;
+	request->plan = route->plan;
+	request->description = route->description;
+	request->user = session->user;
+	request->database = session->database;
+	put_parameters(route, bind);
+	put_formats(route, bind);
+	route->scatter = scatter_start(session->proxy, request, on_scattered, session);
+}

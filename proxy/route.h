@@ -1,0 +1,77 @@
+/*
+ * Route: takes one candidate statement from its text to a plan that may be sent
+ * to the shards, or to the reason why not.
+ *
+ * The steps, each skipped when its result is at hand, so that a repeated
+ * statement passes without waiting: replies drained, shard map, session facts,
+ * plan, description.
+ */
+#ifndef PROXY_ROUTE_H
+#define PROXY_ROUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "merge/arena.h"
+#include "parser/literal.h"
+#include "parser/plan.h"
+#include "proxy/catalog.h"
+#include "proxy/description.h"
+#include "proxy/scatter.h"
+
+struct session;
+struct wire_bind;
+
+struct route {
+	struct arena *arena; /* of this statement; NULL while idle */
+	struct literal_lifted lifted;
+	unsigned ntypes; /* parameter types that the client declared, in the arena */
+	const uint32_t *types;
+	struct catalog *catalog;
+	struct catalog_waiter waiter;
+	unsigned asked;      /* facts were asked so often for this statement */
+	unsigned described;
+	uint64_t started_us;
+
+	struct description *asking; /* being filled by description.c */
+	void (*described_fn)(struct session *session, bool ok);
+
+	/* results; references are the route's */
+	struct shardmap *map;
+	const struct shardmap_table *table;
+	struct query *query;
+	struct plan *plan;
+	struct description *description;
+
+	void (*done)(struct session *session, enum refusal refusal);
+
+	/* execution */
+	struct scatter *scatter;
+	struct scatter_request request;
+	struct topk *topk; /* the answer; freed by route_reset() unless taken */
+	uint64_t rows;
+};
+
+/*
+ * Plans the statement; `done` is called with REFUSAL_none and the results in
+ * session->route, or with the reason; perhaps before route_prepare() returns. sql and
+ * types must live until then. Results stay until route_reset().
+ */
+void route_prepare(struct session *session, const char *sql, size_t len, unsigned ntypes,
+                   const uint32_t *types, void (*done)(struct session *session, enum refusal));
+/*
+ * Asks the shards, after route_prepare(): bind holds the client's parameters and
+ * formats (NULL: none, all text) and must live until then. `done` is called with
+ * REFUSAL_none and the rows in route.topk (the caller takes them), or with the reason
+ * to fall back. REFUSAL_stale_map: worth another route_prepare(), route_may_retry() tells.
+ */
+void route_execute(struct session *session, const struct wire_bind *bind,
+                   void (*done)(struct session *session, enum refusal));
+bool route_may_retry(struct session *session, enum refusal refusal);
+/* Stops whatever waits and frees what was found. */
+void route_reset(struct session *session);
+
+/* Counts the reason and, with log_routed, logs it. */
+void route_refused(struct session *session, enum refusal refusal);
+
+#endif

@@ -1,0 +1,483 @@
+/*
+ * Scatter: see scatter.h.
+ *
+ * A scatter lives until its last lane has ended, also when its owner has long
+ * been told of a failure: connections must be read to their ReadyForQuery
+ * before another query may use them. After the verdict (`done` was called or the
+ * owner left) nothing of the request is touched any more.
+ */
+#include "proxy/scatter.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/config.h"
+#include "proxy/wire.h"
+
+#define ITERATIVE_SCANS_VERSION 800 /* pgvector 0.8.0 */
+
+enum lane_state {
+	LANE_NEW,
+	LANE_RUNNING,
+	LANE_ENDED,
+};
+
+/* One worker connection's part: shards first .. first + count - 1 of the table. */
+struct lane {
+	struct scatter *scatter;
+	enum lane_state state;
+	struct pool *pool;
+	struct worker *worker;
+	unsigned first, count;
+	unsigned completed; /* queries that came to their end */
+};
+
+struct scatter {
+	struct proxy *proxy;
+	struct scatter_request request; /* not valid once `over` */
+	scatter_done_fn *done;
+	void *owner;
+	bool over;      /* the owner was told or has left */
+	bool cancelled;
+	bool telling;   /* the verdict is on its way to the owner */
+	unsigned nlanes;
+	unsigned next;    /* the lane that is waiting for its connection */
+	unsigned running;
+	struct lane *lanes;
+	struct pool_waiter pool_waiter;
+	struct catalog_waiter check_waiter;
+	bool check_passed;
+	struct loop_timer *timer;
+	struct topk *topk;
+	struct plan_text text;
+	uint16_t *formats;
+	struct scatter_result result;
+};
+
+static void start_lanes(struct scatter *scatter);
+
+static void *zeroed(size_t size)
+{
+	void *memory = calloc(1, size ? size : 1);
+
+	if (!memory)
+		abort();
+	return memory;
+}
+
+static void free_scatter(void *owner)
+{
+	struct scatter *scatter = owner;
+
+	topk_free(scatter->topk);
+	plan_text_fini(&scatter->text);
+	free(scatter->formats);
+	free(scatter->lanes);
+	free(scatter);
+}
+
+/* Frees the scatter when nothing refers to it any more. */
+static void maybe_free(struct scatter *scatter)
+{
+	if (!scatter->over || scatter->telling || scatter->running > 0)
+		return;
+	assert(!scatter->pool_waiter.pool && !scatter->check_waiter.catalog);
+	scatter->running = UINT32_MAX; /* once */
+	loop_defer(scatter->proxy->loop, free_scatter, scatter);
+}
+
+static void stop_waiting(struct scatter *scatter)
+{
+	pool_cancel(&scatter->pool_waiter);
+	catalog_cancel(&scatter->check_waiter);
+	loop_timer_free(scatter->timer);
+	scatter->timer = NULL;
+}
+
+/* Lanes that are still at work are told to stop; they end on their own. */
+static void cancel_lanes(struct scatter *scatter)
+{
+	for (unsigned i = 0; i < scatter->nlanes; i++)
+		if (scatter->lanes[i].state == LANE_RUNNING && !worker_is_lost(scatter->lanes[i].worker))
+			worker_cancel(scatter->lanes[i].worker);
+}
+
+static void tell(void *owner)
+{
+	struct scatter *scatter = owner;
+
+	scatter->telling = false;
+	if (!scatter->over) {
+		scatter->over = true;
+		scatter->done(scatter->owner, &scatter->result);
+		if (scatter->result.outcome == SCATTER_OK)
+			scatter->topk = NULL; /* the owner's now */
+	}
+	maybe_free(scatter);
+}
+
+/* The verdict; reaches the owner at the end of this turn, so that no caller of
+ * ours is surprised by what the owner does then. */
+static void conclude(struct scatter *scatter, enum scatter_outcome outcome)
+{
+	if (scatter->over || scatter->telling)
+		return;
+	stop_waiting(scatter);
+	scatter->result.outcome = scatter->cancelled ? SCATTER_CANCELLED : outcome;
+	scatter->result.lanes = scatter->nlanes;
+	if (scatter->result.outcome == SCATTER_OK) {
+		scatter->result.rows = topk_finish(scatter->topk);
+		scatter->result.topk = scatter->topk;
+	}
+	scatter->telling = true;
+	loop_defer(scatter->proxy->loop, tell, scatter);
+	if (outcome != SCATTER_OK)
+		cancel_lanes(scatter);
+}
+
+static void fail(struct scatter *scatter, enum scatter_outcome outcome, const char *why)
+{
+	if (scatter->over || scatter->telling)
+		return;
+	snprintf(scatter->result.why, sizeof(scatter->result.why), "%s", why);
+	conclude(scatter, outcome);
+}
+
+static bool concluded(const struct scatter *scatter)
+{
+	return scatter->over || scatter->telling;
+}
+
+static const struct shardmap_node *lane_node(const struct lane *lane)
+{
+	const struct scatter_request *request = &lane->scatter->request;
+
+	return shardmap_node(request->map, request->table->shards[lane->first].node);
+}
+
+/* All lanes are through and the map held: the answer is complete. */
+static void maybe_finish(struct scatter *scatter)
+{
+	if (concluded(scatter) || scatter->next < scatter->nlanes || scatter->running > 0 ||
+	    !scatter->check_passed)
+		return;
+	conclude(scatter, SCATTER_OK);
+}
+
+/* ---- a lane ---- */
+
+static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
+{
+	struct lane *lane = owner;
+	struct scatter *scatter = lane->scatter;
+
+	if (concluded(scatter))
+		return;
+	scatter->result.received++;
+	if (!topk_add(scatter->topk, id, body, len))
+		fail(scatter, SCATTER_FAILED, "a worker sent a row that does not fit its query");
+	else if (topk_bytes(scatter->topk) > (size_t)scatter->proxy->config->merge_memory)
+		fail(scatter, SCATTER_TOO_LARGE, "merge_memory");
+}
+
+static void lane_complete(void *owner, unsigned id)
+{
+	struct lane *lane = owner;
+
+	(void)id;
+	lane->completed++;
+}
+
+static bool is_stale(const char *sqlstate)
+{
+	/* undefined_table, undefined_column: the shard moved or the table changed */
+	return strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "42703") == 0 ||
+	       strcmp(sqlstate, "26000") == 0;
+}
+
+static void lane_error(void *owner, unsigned id, const uint8_t *body, size_t len)
+{
+	struct lane *lane = owner;
+	struct scatter *scatter = lane->scatter;
+	const char *sqlstate = wire_error_field(body, len, 'C');
+	char why[160];
+
+	(void)id;
+	if (concluded(scatter))
+		return;
+	if (!sqlstate)
+		sqlstate = "?";
+	snprintf(why, sizeof(why), "%s:%d sqlstate %.5s", lane_node(lane)->host, lane_node(lane)->port,
+	         sqlstate);
+	fail(scatter, is_stale(sqlstate) ? SCATTER_STALE : SCATTER_FAILED, why);
+}
+
+static void lane_end(struct lane *lane)
+{
+	struct scatter *scatter = lane->scatter;
+
+	assert(lane->state == LANE_RUNNING);
+	lane->state = LANE_ENDED;
+	pool_give(lane->pool, lane->worker);
+	lane->worker = NULL;
+	scatter->running--;
+}
+
+static void lane_ready(void *owner)
+{
+	struct lane *lane = owner;
+	struct scatter *scatter = lane->scatter;
+
+	lane_end(lane);
+	if (lane->completed != lane->count)
+		fail(scatter, SCATTER_FAILED, "a worker skipped a query");
+	else
+		maybe_finish(scatter);
+	maybe_free(scatter);
+}
+
+static void lane_lost(void *owner, const char *why)
+{
+	struct lane *lane = owner;
+	struct scatter *scatter = lane->scatter;
+
+	lane_end(lane);
+	fail(scatter, SCATTER_FAILED, why);
+	maybe_free(scatter);
+}
+
+static const struct worker_job lane_job = {
+	.on_row = lane_row,
+	.on_complete = lane_complete,
+	.on_error = lane_error,
+	.on_ready = lane_ready,
+	.on_lost = lane_lost,
+};
+
+/* The coordinator's type OIDs as that node has them. */
+static uint32_t *node_types(const struct scatter_request *request, const struct worker_facts *facts)
+{
+	const struct description *description = request->description;
+	uint32_t *types = zeroed(description->nparameters * sizeof(*types));
+
+	for (unsigned i = 0; i < description->nparameters; i++) {
+		types[i] = description->parameter_types[i];
+		switch (shardmap_vector_type(request->map, types[i])) {
+		case SHARDMAP_TYPE_VECTOR:
+			types[i] = facts->vector_oid;
+			break;
+		case SHARDMAP_TYPE_HALFVEC:
+			types[i] = facts->halfvec_oid;
+			break;
+		case SHARDMAP_TYPE_SPARSEVEC:
+			types[i] = facts->sparsevec_oid;
+			break;
+		default:
+			break;
+		}
+	}
+	return types;
+}
+
+static void query_shards(struct lane *lane)
+{
+	struct scatter *scatter = lane->scatter;
+	const struct scatter_request *request = &scatter->request;
+	uint32_t *types = node_types(request, worker_facts(lane->worker));
+	struct worker_query query = {
+		.ntypes = request->description->nparameters,
+		.types = types,
+		.parameters = request->parameters,
+		.parameters_len = request->parameters_len,
+		.nresult_formats = request->description->visible + request->plan->nkeys,
+		.result_formats = scatter->formats,
+	};
+
+	for (unsigned i = lane->first; i < lane->first + lane->count; i++) {
+		scatter->text.len = 0;
+		plan_shard_sql(request->plan, &request->table->shards[i], request->budget.rows,
+		               &scatter->text);
+		query.id = i;
+		query.sql = scatter->text.data;
+		query.sql_len = scatter->text.len;
+		worker_query(lane->worker, &query);
+	}
+	free(types);
+}
+
+static void lane_start(struct lane *lane, struct worker *worker)
+{
+	struct scatter *scatter = lane->scatter;
+
+	lane->worker = worker;
+	lane->state = LANE_RUNNING;
+	scatter->running++;
+	worker_begin(worker, &lane_job, lane);
+	worker_apply(worker, worker_facts(worker)->vector_version >= ITERATIVE_SCANS_VERSION ?
+	                             scatter->request.settings :
+	                             scatter->request.old_settings);
+	query_shards(lane);
+	worker_sync(worker);
+}
+
+/* ---- getting connections ---- */
+
+static void on_worker(void *owner, struct worker *worker, const char *why)
+{
+	struct scatter *scatter = owner;
+	struct lane *lane = &scatter->lanes[scatter->next];
+
+	assert(!concluded(scatter));
+	if (!worker) {
+		fail(scatter, SCATTER_NO_CONNECTION, why);
+		maybe_free(scatter);
+		return;
+	}
+	scatter->next++;
+	lane_start(lane, worker);
+	start_lanes(scatter);
+}
+
+static void start_lanes(struct scatter *scatter)
+{
+	while (!concluded(scatter) && scatter->next < scatter->nlanes) {
+		struct lane *lane = &scatter->lanes[scatter->next];
+		struct worker *worker = pool_take(lane->pool, &scatter->pool_waiter);
+
+		if (!worker)
+			return; /* on_worker() goes on */
+		scatter->next++;
+		lane_start(lane, worker);
+	}
+}
+
+static struct pool *node_pool(struct scatter *scatter, unsigned node)
+{
+	const struct scatter_request *request = &scatter->request;
+	const struct shardmap_node *at = shardmap_node(request->map, node);
+	const char *database = at->database ? at->database : request->database;
+
+	if (at->coordinator)
+		return pools_get(scatter->proxy->pools, NULL, 0, request->database, request->user);
+	return pools_get(scatter->proxy->pools, at->host, at->port, database, request->user);
+}
+
+/* Splits the shards first .. end of one node into at most config->lanes lanes. */
+static void add_lanes(struct scatter *scatter, unsigned first, unsigned end)
+{
+	unsigned shards = end - first;
+	unsigned lanes = (unsigned)scatter->proxy->config->lanes;
+	struct pool *pool = node_pool(scatter, scatter->request.table->shards[first].node);
+
+	if (lanes > shards)
+		lanes = shards;
+	pool_warm(pool);
+	for (unsigned i = 0; i < lanes; i++) {
+		struct lane *lane = &scatter->lanes[scatter->nlanes++];
+		unsigned from = first + shards * i / lanes;
+
+		lane->scatter = scatter;
+		lane->pool = pool;
+		lane->first = from;
+		lane->count = first + shards * (i + 1) / lanes - from;
+	}
+}
+
+/* Shards are sorted by node, and nodes are numbered alike for every query, so
+ * connections are always asked for in the same order. */
+static void make_lanes(struct scatter *scatter)
+{
+	const struct shardmap_table *table = scatter->request.table;
+
+	scatter->lanes = zeroed(table->nshards * sizeof(*scatter->lanes));
+	for (unsigned first = 0, end; first < table->nshards; first = end) {
+		for (end = first + 1; end < table->nshards; end++)
+			if (table->shards[end].node != table->shards[first].node)
+				break;
+		add_lanes(scatter, first, end);
+	}
+}
+
+static void on_check(void *owner, bool ok, const char *why)
+{
+	struct scatter *scatter = owner;
+
+	if (!ok) {
+		fail(scatter, SCATTER_STALE, why);
+	} else {
+		scatter->check_passed = true;
+		maybe_finish(scatter);
+	}
+	maybe_free(scatter);
+}
+
+static void on_timeout(void *owner)
+{
+	struct scatter *scatter = owner;
+
+	fail(scatter, SCATTER_FAILED, "worker_timeout");
+	maybe_free(scatter);
+}
+
+static void make_formats(struct scatter *scatter)
+{
+	unsigned visible = scatter->request.description->visible;
+	unsigned keys = scatter->request.plan->nkeys;
+
+	scatter->formats = zeroed((visible + keys) * sizeof(*scatter->formats));
+	memcpy(scatter->formats, scatter->request.formats, visible * sizeof(*scatter->formats));
+	for (unsigned i = 0; i < keys; i++)
+		scatter->formats[visible + i] = 1;
+}
+
+struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request *request,
+                              scatter_done_fn *done, void *owner)
+{
+	struct scatter *scatter = zeroed(sizeof(*scatter));
+	struct topk_spec spec = {
+		.keys = request->description->keys,
+		.nkeys = request->plan->nkeys,
+		.visible = request->description->visible,
+		.limit = request->limit,
+		.offset = request->offset,
+	};
+
+	scatter->proxy = proxy;
+	scatter->request = *request;
+	scatter->done = done;
+	scatter->owner = owner;
+	scatter->pool_waiter.fn = on_worker;
+	scatter->pool_waiter.owner = scatter;
+	scatter->check_waiter.fn = on_check;
+	scatter->check_waiter.owner = scatter;
+	scatter->topk = topk_new(&spec);
+	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
+	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
+	make_formats(scatter);
+	make_lanes(scatter);
+	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);
+	start_lanes(scatter);
+	maybe_finish(scatter); /* a table without shards */
+	return scatter;
+}
+
+void scatter_cancel(struct scatter *scatter)
+{
+	if (concluded(scatter))
+		return;
+	scatter->cancelled = true;
+	fail(scatter, SCATTER_CANCELLED, "cancelled");
+	maybe_free(scatter);
+}
+
+void scatter_abandon(struct scatter *scatter)
+{
+	if (!concluded(scatter)) {
+		stop_waiting(scatter);
+		cancel_lanes(scatter);
+	}
+	scatter->over = true;
+	maybe_free(scatter);
+}

@@ -1,0 +1,141 @@
+/*
+ * Session: one client's life, from accept to close: its stream, its coordinator
+ * stream, and what is known of the state that both share.
+ *
+ * session.c opens and closes; relay.c moves messages between the two streams and
+ * decides which of them is looked at; simple.c and extended.c handle statements
+ * that may be routed; route.c gets such a statement planned; scatter.c asks the
+ * shards; answer.c hands the rows out.
+ *
+ * One rule holds them together: client messages are handled strictly in order.
+ * While a statement is planned, routed or answered the session is busy and
+ * later client messages wait (session_begin_work / session_end_work).
+ */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/answer.h"
+#include "proxy/facts.h"
+#include "proxy/proxy.h"
+#include "proxy/replies.h"
+#include "proxy/route.h"
+#include "proxy/statements.h"
+#include "proxy/stream.h"
+#include "proxy/wire.h"
+
+#define SESSION_KEY_MAX 256
+
+enum session_phase {
+	SESSION_STARTUP,    /* awaits the client's StartupMessage */
+	SESSION_CONNECTING, /* awaits the coordinator's socket */
+	SESSION_LOGIN,      /* relays the login; awaits the first ReadyForQuery */
+	SESSION_READY,
+	SESSION_CLOSED, /* freed at the end of the turn */
+};
+
+/* A batch of our own on the session's coordinator connection, hidden from the client. */
+struct session_inner {
+	void (*on_message)(struct session *session, uint8_t type, const uint8_t *body, size_t len);
+	void (*on_ready)(struct session *session);
+};
+
+struct session {
+	struct proxy *proxy;
+	struct session *prev, *next;
+	uint64_t id;
+	enum session_phase phase;
+	bool relaying;    /* relay_client_input() is on the stack */
+	bool busy;        /* a statement is being worked on: client messages wait */
+	bool skipping;    /* pgtopk sent an error: drop client messages up to Sync */
+	bool replication; /* relayed without a look */
+
+	struct stream client;
+	struct stream coordinator;
+	struct loop_timer *timer; /* login and connect time-out */
+	struct iobuf startup;     /* the StartupMessage while connecting */
+	char *user;
+	char *database;
+
+	uint8_t key[SESSION_KEY_MAX]; /* BackendKeyData's body: process id and secret */
+	size_t key_len;
+
+	/* framing: bytes of the current message that pass without a look */
+	size_t client_left;
+	bool client_dropped; /* those bytes are not for the coordinator */
+	size_t coordinator_left;
+	bool coordinator_hidden; /* those bytes are not for the client */
+
+	struct replies replies;
+	char status; /* of the last ReadyForQuery: I, T, E */
+	const struct session_inner *inner;
+	void (*on_replies_drained)(struct session *session);
+
+	struct facts *facts;
+	struct statements statements;
+	uint64_t parses_sent;      /* Parse messages to the coordinator, */
+	uint64_t parses_confirmed; /* and those known to have succeeded */
+	struct iobuf journal; /* client messages that were answered here and may have to be replayed */
+	struct iobuf held;    /* our replies to them, not yet sent */
+	struct iobuf message; /* the message being worked on */
+	unsigned retries;     /* of that message, after a stale shard map */
+	struct route route;
+	struct answer answer;
+};
+
+/* Takes the accepted descriptor over. */
+void session_open(struct proxy *proxy, int fd);
+/* Ends the session; memory goes at the end of the turn. reason is for the log. */
+void session_close(struct session *session, const char *reason);
+/* Sends FATAL and closes. */
+void session_fatal(struct session *session, const char *sqlstate, const char *message,
+                   const char *reason);
+/* An ErrorResponse of our own to the statement being worked on. */
+void session_error(struct session *session, const struct wire_error *error);
+extern const struct wire_error session_cancelled; /* 57014, as PostgreSQL words it */
+
+/* No client message is handled between these two; the second may go on at once. */
+void session_begin_work(struct session *session);
+void session_end_work(struct session *session);
+
+/* Pauses and resumes reading, so that no side's bytes pile up here. */
+void session_balance(struct session *session);
+
+/*
+ * Calls fn once the coordinator owes no reply, at once if it owes none now. What it
+ * keeps back for want of a Sync is asked for by Flush. Only while busy.
+ */
+void session_await_replies(struct session *session, void (*fn)(struct session *session));
+void session_replies_drained(struct session *session);
+
+/* Starts a hidden batch: the caller has appended it to coordinator.out, ending with Sync.
+ * Needs replies_drained() and nothing touched. */
+void session_start_inner(struct session *session, const struct session_inner *inner);
+
+/* Takes the login's connection to the coordinator (session->startup is sent on it). */
+void session_connect(struct session *session);
+
+/* relay.c */
+void relay_client_input(struct session *session);
+void relay_coordinator_input(struct session *session);
+/* Forwards the message in session->message as if nobody had looked at it. */
+void relay_message(struct session *session);
+
+/* simple.c: a Query message worth a look, in session->message. */
+void simple_query(struct session *session);
+
+/*
+ * extended.c: one message of the extended protocol in session->message, while there are
+ * statements that may be routed or it could become one.
+ */
+void extended_message(struct session *session, uint8_t type);
+/* Gives everything that is known here only to the coordinator and forgets it. */
+void extended_abandon(struct session *session);
+/* The coordinator reported an error, or that it dropped prepared statements. */
+void extended_error(struct session *session);
+void extended_deallocated(struct session *session);
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * Simple: a Query message that may be routed, or that sets one of our settings.
+ *
+ * Until the shards' rows are complete nothing has been sent to the client and
+ * nothing to the coordinator, so that every way to fail ends in one: the
+ * message is forwarded as if nobody had looked at it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "parser/prefilter.h"
+#include "proxy/own_setting.h"
+#include "proxy/session.h"
+
+static void fall_back(struct session *session)
+{
+	relay_message(session);
+	session_end_work(session);
+}
+
+static void refuse(struct session *session, enum refusal refusal)
+{
+	route_refused(session, refusal);
+	fall_back(session);
+}
+
+/* ---- routed ---- */
+
+static void put_ready(struct session *session)
+{
+	wire_put_ready_for_query(&session->client.out, session->status);
+	stream_flush(&session->client);
+	session_end_work(session);
+}
+
+static void on_rows_sent(struct session *session)
+{
+	char tag[32];
+
+	snprintf(tag, sizeof(tag), "SELECT %" PRIu64, session->route.rows);
+	wire_put_command_complete(&session->client.out, tag);
+	put_ready(session);
+}
+
+static void on_prepared(struct session *session, enum refusal refusal);
+
+static const char *query_text(const struct session *session, size_t *len)
+{
+	const char *sql = (const char *)iobuf_head(&session->message) + WIRE_HEADER;
+
+	*len = strnlen(sql, iobuf_len(&session->message) - WIRE_HEADER);
+	return sql;
+}
+
+static void prepare(struct session *session)
+{
+	size_t len;
+	const char *sql = query_text(session, &len);
+
+	route_prepare(session, sql, len, 0, NULL, on_prepared);
+}
+
+static void on_executed(struct session *session, enum refusal refusal)
+{
+	struct route *route = &session->route;
+
+	if (route_may_retry(session, refusal)) {
+		prepare(session);
+	} else if (refusal == REFUSAL_cancelled) {
+		route_refused(session, refusal);
+		session_error(session, &session_cancelled);
+		put_ready(session);
+	} else if (refusal != REFUSAL_none) {
+		refuse(session, refusal);
+	} else {
+		statements_drop(&session->statements, "");
+		description_put_row_description(route->description, &session->client.out, NULL, 0);
+		answer_start(session, route->topk, route->description->visible, 0, route->rows,
+		             on_rows_sent);
+	}
+}
+
+static void on_prepared(struct session *session, enum refusal refusal)
+{
+	if (refusal != REFUSAL_none)
+		refuse(session, refusal);
+	else
+		route_execute(session, NULL, on_executed);
+}
+
+/* ---- a bad value for a setting of ours ---- */
+
+static void report_bad_setting(struct session *session)
+{
+	struct wire_error error;
+	char text[OWN_SETTING_TEXT];
+	size_t len;
+	const char *sql = query_text(session, &len);
+
+	if (own_setting_is_bad(sql, len, &error, text))
+		session_error(session, &error);
+	put_ready(session);
+}
+
+static void ignore_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	(void)session;
+	(void)type;
+	(void)body;
+	(void)len;
+}
+
+/* In a transaction block an error has to fail the block on the coordinator as well. */
+static void fail_block(struct session *session)
+{
+	static const struct session_inner inner = { .on_message = ignore_message,
+		                                        .on_ready = report_bad_setting };
+
+	if (session->status != 'T' || session->replies.failed) {
+		report_bad_setting(session);
+		return;
+	}
+	wire_put_query(&session->coordinator.out, "SELECT pg_catalog.int4div(1, 0)");
+	session_start_inner(session, &inner);
+}
+
+void simple_query(struct session *session)
+{
+	struct wire_error error;
+	char text[OWN_SETTING_TEXT];
+	size_t len;
+	const char *sql = query_text(session, &len);
+	bool whole = len + 1 == iobuf_len(&session->message) - WIRE_HEADER;
+
+	if (!whole || session->replies.unsynced || session->replies.failed)
+		fall_back(session);
+	else if (own_setting_is_bad(sql, len, &error, text))
+		session_await_replies(session, fail_block);
+	else if (prefilter_is_candidate(sql, len))
+		prepare(session);
+	else
+		fall_back(session);
+}

@@ -1,0 +1,173 @@
+/*
+ * Statements: see statements.h. Two small hash tables by name; messages are
+ * kept whole, because that is what has to be sent when the coordinator needs
+ * them after all.
+ */
+#include "proxy/statements.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *copy(const void *data, size_t len)
+{
+	void *memory = malloc(len ? len : 1);
+
+	if (!memory)
+		abort();
+	memcpy(memory, data, len);
+	return memory;
+}
+
+static void *zeroed(size_t size)
+{
+	void *memory = calloc(1, size);
+
+	if (!memory)
+		abort();
+	return memory;
+}
+
+static void free_portal(struct portal *portal)
+{
+	topk_free(portal->topk);
+	description_unref(portal->described);
+	free(portal->name);
+	free(portal->bind);
+	free(portal);
+}
+
+static void free_statement(struct statement *statement)
+{
+	description_unref(statement->described);
+	free(statement->name);
+	free(statement->parse);
+	free(statement->types);
+	free(statement);
+}
+
+void statements_fini(struct statements *statements)
+{
+	statements_drop_all(statements);
+}
+
+bool statements_empty(const struct statements *statements)
+{
+	return !statements->by_name && !statements->portals;
+}
+
+uint32_t *statements_read_types(const struct wire_parse *parse)
+{
+	uint32_t *types = zeroed((parse->ntypes + 1) * sizeof(*types));
+
+	for (unsigned i = 0; i < parse->ntypes; i++)
+		types[i] = wire_u32(parse->types + 4 * (size_t)i);
+	return types;
+}
+
+struct statement *statements_add(struct statements *statements, const uint8_t *message, size_t len)
+{
+	struct statement *statement = zeroed(sizeof(*statement));
+
+	statement->parse = copy(message, len);
+	statement->parse_len = len;
+	if (!wire_read_parse(statement->parse + WIRE_HEADER, len - WIRE_HEADER, &statement->view)) {
+		free_statement(statement);
+		return NULL;
+	}
+	statement->types = statements_read_types(&statement->view);
+	statement->name = copy(statement->view.statement, strlen(statement->view.statement) + 1);
+	statements_drop(statements, statement->name);
+	HASH_ADD_KEYPTR(hh, statements->by_name, statement->name, strlen(statement->name), statement);
+	return statement;
+}
+
+struct statement *statements_find(struct statements *statements, const char *name)
+{
+	struct statement *found;
+
+	HASH_FIND(hh, statements->by_name, name, strlen(name), found);
+	return found;
+}
+
+/* A portal that has its answer lives on without its statement. */
+static void drop_portals_of(struct statements *statements, const struct statement *statement)
+{
+	struct portal *portal, *next;
+
+	HASH_ITER(hh, statements->portals, portal, next) {
+		if (portal->statement != statement)
+			continue;
+		portal->statement = NULL;
+		if (!portal->executed)
+			statements_drop_portal(statements, portal->name);
+	}
+}
+
+void statements_drop(struct statements *statements, const char *name)
+{
+	struct statement *statement = statements_find(statements, name);
+
+	if (!statement)
+		return;
+	drop_portals_of(statements, statement);
+	HASH_DEL(statements->by_name, statement);
+	free_statement(statement);
+}
+
+void statements_drop_all(struct statements *statements)
+{
+	struct statement *statement, *next;
+
+	statements_drop_portals(statements);
+	HASH_ITER(hh, statements->by_name, statement, next) {
+		HASH_DEL(statements->by_name, statement);
+		free_statement(statement);
+	}
+}
+
+struct portal *statements_add_portal(struct statements *statements, struct statement *statement,
+                                     const uint8_t *message, size_t len)
+{
+	struct portal *portal = zeroed(sizeof(*portal));
+
+	portal->statement = statement;
+	portal->bind = copy(message, len);
+	portal->bind_len = len;
+	if (!wire_read_bind(portal->bind + WIRE_HEADER, len - WIRE_HEADER, &portal->view)) {
+		free_portal(portal);
+		return NULL;
+	}
+	portal->name = copy(portal->view.portal, strlen(portal->view.portal) + 1);
+	statements_drop_portal(statements, portal->name);
+	HASH_ADD_KEYPTR(hh, statements->portals, portal->name, strlen(portal->name), portal);
+	return portal;
+}
+
+struct portal *statements_find_portal(struct statements *statements, const char *name)
+{
+	struct portal *found;
+
+	HASH_FIND(hh, statements->portals, name, strlen(name), found);
+	return found;
+}
+
+void statements_drop_portal(struct statements *statements, const char *name)
+{
+	struct portal *portal = statements_find_portal(statements, name);
+
+	if (!portal)
+		return;
+	HASH_DEL(statements->portals, portal);
+	free_portal(portal);
+}
+
+void statements_drop_portals(struct statements *statements)
+{
+	struct portal *portal, *next;
+
+	HASH_ITER(hh, statements->portals, portal, next) {
+		HASH_DEL(statements->portals, portal);
+		free_portal(portal);
+	}
+}
