@@ -220,6 +220,7 @@ void relay_client_input(struct session *session)
 		send_run(session, &run);
 	if (!session->busy && session->client.out.tail > session->client.out.head)
 		stream_flush(&session->client);
+	session_balance(session);
 }
 
 void relay_message(struct session *session)
@@ -305,10 +306,8 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 		break;
 	case WIRE_BE_ReadyForQuery:
 		session->status = (char)body[0];
-		if (session->phase == SESSION_LOGIN) {
+		if (session->phase == SESSION_LOGIN)
 			session->phase = SESSION_READY;
-			loop_timer_stop(session->timer);
-		}
 		break;
 	default:
 		break;

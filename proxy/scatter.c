@@ -24,6 +24,12 @@ enum lane_state {
 	LANE_ENDED,
 };
 
+/* A node's shards: first .. end - 1 of the table. */
+struct group {
+	struct pool *pool;
+	unsigned first, end;
+};
+
 /* One worker connection's part: shards first .. first + count - 1 of the table. */
 struct lane {
 	struct scatter *scatter;
@@ -42,10 +48,13 @@ struct scatter {
 	bool over;      /* the owner was told or has left */
 	bool cancelled;
 	bool telling;   /* the verdict is on its way to the owner */
+	bool freeing;
+	unsigned ngroups;
+	unsigned next; /* the group that is waiting for its first connection */
+	struct group *groups;
 	unsigned nlanes;
-	unsigned next;    /* the lane that is waiting for its connection */
 	unsigned running;
-	struct lane *lanes;
+	struct lane *lanes; /* room for one per shard */
 	struct pool_waiter pool_waiter;
 	struct catalog_waiter check_waiter;
 	bool check_passed;
@@ -56,7 +65,7 @@ struct scatter {
 	struct scatter_result result;
 };
 
-static void start_lanes(struct scatter *scatter);
+static void start_groups(struct scatter *scatter);
 
 static void *zeroed(size_t size)
 {
@@ -74,6 +83,7 @@ static void free_scatter(void *owner)
 	topk_free(scatter->topk);
 	plan_text_fini(&scatter->text);
 	free(scatter->formats);
+	free(scatter->groups);
 	free(scatter->lanes);
 	free(scatter);
 }
@@ -81,10 +91,10 @@ static void free_scatter(void *owner)
 /* Frees the scatter when nothing refers to it any more. */
 static void maybe_free(struct scatter *scatter)
 {
-	if (!scatter->over || scatter->telling || scatter->running > 0)
+	if (!scatter->over || scatter->telling || scatter->running > 0 || scatter->freeing)
 		return;
 	assert(!scatter->pool_waiter.pool && !scatter->check_waiter.catalog);
-	scatter->running = UINT32_MAX; /* once */
+	scatter->freeing = true;
 	loop_defer(scatter->proxy->loop, free_scatter, scatter);
 }
 
@@ -160,7 +170,7 @@ static const struct shardmap_node *lane_node(const struct lane *lane)
 /* All lanes are through and the map held: the answer is complete. */
 static void maybe_finish(struct scatter *scatter)
 {
-	if (concluded(scatter) || scatter->next < scatter->nlanes || scatter->running > 0 ||
+	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0 ||
 	    !scatter->check_passed)
 		return;
 	conclude(scatter, SCATTER_OK);
@@ -307,11 +317,12 @@ static void query_shards(struct lane *lane)
 	free(types);
 }
 
-static void lane_start(struct lane *lane, struct worker *worker)
+static void lane_start(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
+	struct worker *worker = lane->worker;
 
-	lane->worker = worker;
+	assert(worker && lane->count > 0);
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
@@ -324,10 +335,39 @@ static void lane_start(struct lane *lane, struct worker *worker)
 
 /* ---- getting connections ---- */
 
+/*
+ * The group has its first connection. Further ones up to `lanes` are taken only if
+ * they are idle: whoever waited for a second one while holding a first could wait for
+ * somebody who does the same.
+ */
+static void start_group(struct scatter *scatter, struct group *group, struct worker *worker)
+{
+	unsigned shards = group->end - group->first;
+	unsigned wanted = (unsigned)scatter->proxy->config->lanes;
+	unsigned got = 0;
+	struct lane *lanes = &scatter->lanes[scatter->nlanes];
+
+	if (wanted > shards)
+		wanted = shards;
+	while (worker) {
+		lanes[got++].worker = worker;
+		worker = got < wanted ? pool_take_idle(group->pool) : NULL;
+	}
+	if (got < wanted)
+		pool_warm(group->pool); /* for the next query */
+	scatter->nlanes += got;
+	for (unsigned i = 0; i < got; i++) {
+		lanes[i].scatter = scatter;
+		lanes[i].pool = group->pool;
+		lanes[i].first = group->first + shards * i / got;
+		lanes[i].count = group->first + shards * (i + 1) / got - lanes[i].first;
+		lane_start(&lanes[i]);
+	}
+}
+
 static void on_worker(void *owner, struct worker *worker, const char *why)
 {
 	struct scatter *scatter = owner;
-	struct lane *lane = &scatter->lanes[scatter->next];
 
 	assert(!concluded(scatter));
 	if (!worker) {
@@ -335,21 +375,20 @@ static void on_worker(void *owner, struct worker *worker, const char *why)
 		maybe_free(scatter);
 		return;
 	}
-	scatter->next++;
-	lane_start(lane, worker);
-	start_lanes(scatter);
+	start_group(scatter, &scatter->groups[scatter->next++], worker);
+	start_groups(scatter);
 }
 
-static void start_lanes(struct scatter *scatter)
+static void start_groups(struct scatter *scatter)
 {
-	while (!concluded(scatter) && scatter->next < scatter->nlanes) {
-		struct lane *lane = &scatter->lanes[scatter->next];
-		struct worker *worker = pool_take(lane->pool, &scatter->pool_waiter);
+	while (!concluded(scatter) && scatter->next < scatter->ngroups) {
+		struct group *group = &scatter->groups[scatter->next];
+		struct worker *worker = pool_take(group->pool, &scatter->pool_waiter);
 
 		if (!worker)
 			return; /* on_worker() goes on */
 		scatter->next++;
-		lane_start(lane, worker);
+		start_group(scatter, group, worker);
 	}
 }
 
@@ -364,40 +403,28 @@ static struct pool *node_pool(struct scatter *scatter, unsigned node)
 	return pools_get(scatter->proxy->pools, at->host, at->port, database, request->user);
 }
 
-/* Splits the shards first .. end of one node into at most config->lanes lanes. */
-static void add_lanes(struct scatter *scatter, unsigned first, unsigned end)
-{
-	unsigned shards = end - first;
-	unsigned lanes = (unsigned)scatter->proxy->config->lanes;
-	struct pool *pool = node_pool(scatter, scatter->request.table->shards[first].node);
-
-	if (lanes > shards)
-		lanes = shards;
-	pool_warm(pool);
-	for (unsigned i = 0; i < lanes; i++) {
-		struct lane *lane = &scatter->lanes[scatter->nlanes++];
-		unsigned from = first + shards * i / lanes;
-
-		lane->scatter = scatter;
-		lane->pool = pool;
-		lane->first = from;
-		lane->count = first + shards * (i + 1) / lanes - from;
-	}
-}
-
 /* Shards are sorted by node, and nodes are numbered alike for every query, so
  * connections are always asked for in the same order. */
-static void make_lanes(struct scatter *scatter)
+static void make_groups(struct scatter *scatter)
 {
 	const struct shardmap_table *table = scatter->request.table;
 
+	scatter->groups = zeroed(table->nshards * sizeof(*scatter->groups));
 	scatter->lanes = zeroed(table->nshards * sizeof(*scatter->lanes));
-	for (unsigned first = 0, end; first < table->nshards; first = end) {
-		for (end = first + 1; end < table->nshards; end++)
-			if (table->shards[end].node != table->shards[first].node)
-				break;
-		add_lanes(scatter, first, end);
+	for (unsigned i = 0; i < table->nshards; i++) {
+		struct group *group = &scatter->groups[scatter->ngroups];
+
+		if (i == 0 || table->shards[i].node != table->shards[i - 1].node) {
+			if (i > 0)
+				group++;
+			scatter->ngroups = (unsigned)(group - scatter->groups);
+			group->first = i;
+			group->pool = node_pool(scatter, table->shards[i].node);
+			pool_warm(group->pool);
+		}
+		group->end = i + 1;
 	}
+	scatter->ngroups += table->nshards > 0;
 }
 
 static void on_check(void *owner, bool ok, const char *why)
@@ -456,9 +483,9 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
 	make_formats(scatter);
-	make_lanes(scatter);
+	make_groups(scatter);
 	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);
-	start_lanes(scatter);
+	start_groups(scatter);
 	maybe_finish(scatter); /* a table without shards */
 	return scatter;
 }

@@ -179,6 +179,7 @@ static void on_connected(void *owner)
 		return;
 	}
 	session->phase = SESSION_LOGIN;
+	loop_timer_stop(session->timer); /* from here on the coordinator's authentication_timeout holds */
 	replies_expect(&session->replies, REPLY_QUERY, false); /* the login ends with ReadyForQuery */
 	iobuf_append(&session->coordinator.out, iobuf_head(&session->startup),
 	             iobuf_len(&session->startup));
@@ -200,6 +201,7 @@ void session_connect(struct session *session)
 		return;
 	}
 	session->phase = SESSION_CONNECTING;
+	loop_timer_start(session->timer, (uint64_t)proxy->config->connect_timeout);
 	stream_open(&session->coordinator, proxy->loop, fd, true, NULL, &coordinator_ops, session);
 	stream_await_connect(&session->coordinator, on_connected);
 }

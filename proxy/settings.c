@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/wire.h"
+
 struct setting {
 	char *name;
 	char *value;
@@ -217,4 +219,50 @@ void settings_diff(const struct settings *applied, const struct settings *wanted
 		    strcmp(applied->items[at].value, want->value) != 0)
 			fn(owner, want->name, want->value);
 	}
+}
+
+struct change {
+	unsigned count;
+	struct iobuf *sql;
+	struct iobuf values;
+};
+
+static void put_value(struct iobuf *values, const char *text)
+{
+	size_t len = strlen(text);
+
+	wire_put_u32(values, (uint32_t)len);
+	wire_put_bytes(values, text, len);
+}
+
+static void add_change(void *owner, const char *name, const char *value)
+{
+	struct change *change = owner;
+	char text[80];
+	int len = snprintf(text, sizeof(text), "%s pg_catalog.set_config($%u,$%u,false)",
+	                   change->count ? "," : "SELECT", 2 * change->count + 1,
+	                   2 * change->count + 2);
+
+	assert(len > 0 && (size_t)len < sizeof(text));
+	iobuf_append(change->sql, text, (size_t)len);
+	put_value(&change->values, name);
+	put_value(&change->values, value);
+	change->count++;
+}
+
+bool settings_change(const struct settings *applied, const struct settings *wanted,
+                     struct iobuf *sql, struct iobuf *parameters)
+{
+	struct change change = {.sql = sql};
+
+	iobuf_init(&change.values);
+	settings_diff(applied, wanted, add_change, &change);
+	assert(change.count <= 32767);
+	if (change.count > 0) {
+		wire_put_u16(parameters, 0); /* all text */
+		wire_put_u16(parameters, (uint16_t)(2 * change.count));
+		wire_put_bytes(parameters, iobuf_head(&change.values), iobuf_len(&change.values));
+	}
+	iobuf_fini(&change.values);
+	return change.count > 0;
 }

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proxy/iobuf.h"
+
 struct settings;
 
 struct settings *settings_new(void);
@@ -39,5 +41,13 @@ bool settings_equal(const struct settings *a, const struct settings *b);
  */
 void settings_diff(const struct settings *applied, const struct settings *wanted,
                    void (*fn)(void *owner, const char *name, const char *value), void *owner);
+
+/*
+ * The statement that makes `wanted` hold where `applied` (may be NULL) did: one SELECT
+ * of set_config() calls, and the middle of its Bind message (formats and values), both
+ * appended. False, and nothing appended, if nothing differs.
+ */
+bool settings_change(const struct settings *applied, const struct settings *wanted,
+                     struct iobuf *sql, struct iobuf *parameters);
 
 #endif

@@ -20,6 +20,8 @@
 
 struct worker;
 
+#define WORKER_NO_QUERY UINT32_MAX /* on_error's id where none of the job's queries failed */
+
 /* What a job hears. `id` is the one given with the query. From the loop only. */
 struct worker_job {
 	/* A DataRow's body, valid during the call. */
@@ -28,7 +30,8 @@ struct worker_job {
 	void (*on_complete)(void *owner, unsigned id);
 	/* ErrorResponse's body. Nothing more comes for later queries, then on_ready. */
 	void (*on_error)(void *owner, unsigned id, const uint8_t *body, size_t len);
-	/* ReadyForQuery: the connection is idle; the job may begin again or give it back. */
+	/* ReadyForQuery: the connection is idle; the job may begin again or give it back. Not
+	 * before a CancelRequest on its way has arrived, so that it cannot hit the next job. */
 	void (*on_ready)(void *owner);
 	/* The connection is gone or broke the protocol; it must be given back all the same. */
 	void (*on_lost)(void *owner, const char *why);
@@ -46,13 +49,17 @@ struct worker_query {
 	size_t parameters_len;
 	unsigned nresult_formats; /* 0: all text; 1: all alike; n: one each */
 	const uint16_t *result_formats;
+	/* What the server must answer with, this node's type OIDs (0: any); NULL: not checked.
+	 * Asked once per prepared statement; anything else is an error 42804 (on_error). */
+	unsigned nresult_types;
+	const uint32_t *result_types;
 };
 
 /* Takes the link over. `settings` of a new connection are the server's own (unknown). */
 struct worker *worker_new(struct loop *loop, struct pq_link *link);
 void worker_free(struct worker *worker); /* NULL is allowed; within a callback too: freed at the turn's end */
 
-/* Needs an idle worker. */
+/* Needs an idle worker; if it was lost meanwhile, on_lost follows worker_sync(). */
 void worker_begin(struct worker *worker, const struct worker_job *job, void *owner);
 /* Queues what makes `settings` hold, if they do not hold already. */
 void worker_apply(struct worker *worker, struct settings *settings);
@@ -66,10 +73,15 @@ void worker_cancel(struct worker *worker);
 void worker_pause(struct worker *worker);
 void worker_resume(struct worker *worker);
 
+/* Whoever keeps the worker (its pool) is told when it is lost while no job has it. */
+void worker_keep(struct worker *worker, void (*on_idle_lost)(void *keeper, const char *why),
+                 void *keeper);
+void *worker_keeper(const struct worker *worker);
+
 bool worker_is_idle(const struct worker *worker);
 bool worker_is_lost(const struct worker *worker);
 
-/* Facts of the node, read by the pool when it connects (worker_greeting_*). */
+/* Facts of the node, read when it was connected (proxy/greeting.h). */
 struct worker_facts {
 	int vector_version; /* pgvector: major * 10000 + minor * 100 + patch; 0: not installed */
 	uint32_t vector_oid;
@@ -77,7 +89,6 @@ struct worker_facts {
 	uint32_t sparsevec_oid;
 };
 const struct worker_facts *worker_facts(const struct worker *worker);
-/* Runs the greeting as a job of its own; `done` from the loop: NULL or what went wrong. */
-void worker_greet(struct worker *worker, void (*done)(void *owner, const char *error), void *owner);
+void worker_set_facts(struct worker *worker, const struct worker_facts *facts);
 
 #endif
