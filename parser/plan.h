@@ -45,6 +45,7 @@ struct plan_count {
 	enum plan_count_kind kind;
 	int64_t value;      /* of the constant, >= 0 */
 	unsigned parameter; /* n of $n, 1-based */
+	int64_t maximum;    /* of the parameter, as its cast has it: beyond it the cast fails */
 };
 
 /* One ORDER BY item; its value is hidden column number i, after the visible ones. */

@@ -82,6 +82,7 @@ static enum refusal read_count(const PgQuery__Node *node, struct plan_count *cou
 			return REFUSAL_limit;
 		count->kind = PLAN_COUNT_PARAMETER;
 		count->parameter = (unsigned)node->param_ref->number;
+		count->maximum = max;
 		return REFUSAL_none;
 	}
 	if (!SQL_NODE_IS(node, A_CONST))

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <uthash.h>
 
 #include "proxy/config.h"
@@ -24,7 +25,7 @@
 /* Those that pgtopk itself works with; missing where pgvector was not loaded or nothing
  * was set: */
 #define OWN_SETTINGS(X)                                                                            \
-	X("transaction_isolation") X("pgtopk.route") X("pgtopk.overfetch") X("hnsw.ef_search")     \
+	X("transaction_isolation") X("standard_conforming_strings") X("pgtopk.route") X("pgtopk.overfetch") X("hnsw.ef_search")     \
 	X("hnsw.iterative_scan") X("hnsw.max_scan_tuples") X("hnsw.scan_mem_multiplier")           \
 	X("ivfflat.probes") X("ivfflat.iterative_scan") X("ivfflat.max_probes")
 
@@ -284,6 +285,23 @@ const struct settings *facts_settings(const struct facts *facts)
 	return facts->worker;
 }
 
+/* Texts are read as standard_conforming_strings has them, and in an encoding whose
+ * multibyte characters hold no ASCII bytes. */
+static bool text_is_readable(const struct facts *facts)
+{
+	static const char *const unsafe[] = { "BIG5", "GBK", "GB18030", "JOHAB", "SJIS",
+		                                  "SHIFT_JIS_2004", "UHC" };
+	const char *conforming = facts_value(facts, "standard_conforming_strings");
+	const char *encoding = settings_get(facts->worker, "client_encoding");
+
+	if (!conforming || strcmp(conforming, "on") != 0 || !encoding)
+		return false;
+	for (size_t i = 0; i < COUNT(unsafe); i++)
+		if (strcasecmp(encoding, unsafe[i]) == 0)
+			return false;
+	return true;
+}
+
 enum refusal facts_check(const struct facts *facts)
 {
 	const char *isolation = facts_value(facts, "transaction_isolation");
@@ -298,6 +316,8 @@ enum refusal facts_check(const struct facts *facts)
 	    strcmp(facts->session_user, facts->current_user) != 0 ||
 	    strcmp(facts->session_user, facts->login_user) != 0)
 		return REFUSAL_role;
+	if (!text_is_readable(facts))
+		return REFUSAL_settings;
 	if (!isolation || strcmp(isolation, "read committed") != 0)
 		return REFUSAL_isolation;
 	return REFUSAL_none;

@@ -274,9 +274,11 @@ static bool read_count(const struct plan_count *count, const struct wire_bind *b
 	parameter = wire_bind_value(bind, i);
 	if (parameter.len < 0)
 		return false;
-	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0)
-		return parse_text_count(&parameter, value) && *value >= 0;
-	return parse_binary_count(&parameter, value) && *value >= 0;
+	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0 ?
+	            !parse_text_count(&parameter, value) :
+	            !parse_binary_count(&parameter, value))
+		return false;
+	return *value >= 0 && *value <= count->maximum;
 }
 
 static bool is_integer(uint32_t type_oid)
