@@ -52,6 +52,7 @@ void description_unref(struct description *description)
 		return;
 	plan_unref(description->plan);
 	free(description->parameter_types);
+	free(description->result_types);
 	free(description->fields);
 	free(description->keys);
 	free(description);
@@ -227,11 +228,13 @@ static void read_fields(struct session *session, struct description *description
 	}
 	description->visible = (unsigned)count - description->plan->nkeys;
 	description->keys = zeroed(description->plan->nkeys * sizeof(*description->keys));
+	description->result_types = zeroed((size_t)count * sizeof(*description->result_types));
 	for (unsigned i = 0; i < (unsigned)count; i++) {
 		if (!wire_read_field(&reader, &field)) {
 			description->refusal = REFUSAL_description;
 			return;
 		}
+		description->result_types[i] = field.type_oid;
 		if (i >= description->visible) {
 			read_key(description, i - description->visible, field.type_oid);
 			continue;

@@ -25,6 +25,7 @@ struct description {
 	unsigned nparameters; /* including lifted literals */
 	uint32_t *parameter_types;
 	unsigned visible;
+	uint32_t *result_types; /* of the visible fields, then of the keys */
 	uint8_t *fields; /* the visible fields as in RowDescription, formats 0 */
 	size_t fields_len;
 	struct order_key *keys;  /* plan->nkeys */

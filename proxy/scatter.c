@@ -267,14 +267,14 @@ static const struct worker_job lane_job = {
 };
 
 /* The coordinator's type OIDs as that node has them. */
-static uint32_t *node_types(const struct scatter_request *request, const struct worker_facts *facts)
+static uint32_t *node_types(const struct lane *lane, const uint32_t *coordinator_types,
+                            unsigned count)
 {
-	const struct description *description = request->description;
-	uint32_t *types = zeroed(description->nparameters * sizeof(*types));
+	const struct worker_facts *facts = worker_facts(lane->worker);
+	uint32_t *types = zeroed(count * sizeof(*types));
 
-	for (unsigned i = 0; i < description->nparameters; i++) {
-		types[i] = description->parameter_types[i];
-		switch (shardmap_vector_type(request->map, types[i])) {
+	for (unsigned i = 0; i < count; i++) {
+		switch (shardmap_vector_type(lane->scatter->request.map, coordinator_types[i])) {
 		case SHARDMAP_TYPE_VECTOR:
 			types[i] = facts->vector_oid;
 			break;
@@ -285,6 +285,7 @@ static uint32_t *node_types(const struct scatter_request *request, const struct 
 			types[i] = facts->sparsevec_oid;
 			break;
 		default:
+			types[i] = coordinator_types[i];
 			break;
 		}
 	}
@@ -295,14 +296,19 @@ static void query_shards(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
 	const struct scatter_request *request = &scatter->request;
-	uint32_t *types = node_types(request, worker_facts(lane->worker));
+	const struct description *description = request->description;
+	unsigned nresults = description->visible + request->plan->nkeys;
+	uint32_t *types = node_types(lane, description->parameter_types, description->nparameters);
+	uint32_t *result_types = node_types(lane, description->result_types, nresults);
 	struct worker_query query = {
-		.ntypes = request->description->nparameters,
+		.ntypes = description->nparameters,
 		.types = types,
 		.parameters = request->parameters,
 		.parameters_len = request->parameters_len,
-		.nresult_formats = request->description->visible + request->plan->nkeys,
+		.nresult_formats = nresults,
 		.result_formats = scatter->formats,
+		.nresult_types = nresults,
+		.result_types = result_types,
 	};
 
 	for (unsigned i = lane->first; i < lane->first + lane->count; i++) {
@@ -315,6 +321,7 @@ static void query_shards(struct lane *lane)
 		worker_query(lane->worker, &query);
 	}
 	free(types);
+	free(result_types);
 }
 
 static void lane_start(struct lane *lane)
