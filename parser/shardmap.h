@@ -53,8 +53,8 @@ struct shardmap_table {
 	uint32_t oid; /* on the coordinator */
 	char *schema;
 	char *name;
-	bool routable;       /* false: sharded in a way that is not routed */
-	char *key;           /* distribution column, NULL if none or an expression */
+	bool routable; /* false: sharded in a way that is not routed */
+	char *key;     /* distribution column, NULL if none or an expression */
 	unsigned ncolumns;
 	struct shardmap_column *columns; /* in the order of SELECT *, dropped ones left out */
 	unsigned nshards;
@@ -72,8 +72,8 @@ struct shardmap_table *shardmap_add_table(struct shardmap *map, uint32_t oid, co
                                           const char *name); /* same oid: the same table */
 void shardmap_add_column(struct shardmap_table *table, const char *name, int attnum,
                          uint32_t type_oid, enum shardmap_type type);
-void shardmap_add_shard(struct shardmap_table *table, int64_t id, unsigned node,
-                        const char *schema, const char *name);
+void shardmap_add_shard(struct shardmap_table *table, int64_t id, unsigned node, const char *schema,
+                        const char *name);
 /* A function name that is safe on any node: every overload is built in or
  * pgvector's, immutable and returns no set. */
 void shardmap_add_function(struct shardmap *map, const char *name);
@@ -96,8 +96,10 @@ unsigned shardmap_node_count(const struct shardmap *map);
 const struct shardmap_node *shardmap_node(const struct shardmap *map, unsigned node);
 unsigned shardmap_table_count(const struct shardmap *map);
 const struct shardmap_table *shardmap_table_at(const struct shardmap *map, unsigned i);
-const struct shardmap_table *shardmap_table_by_oid(const struct shardmap *map, uint32_t oid); /* NULL: not sharded */
-const struct shardmap_column *shardmap_column(const struct shardmap_table *table, const char *name); /* NULL: none */
+const struct shardmap_table *shardmap_table_by_oid(const struct shardmap *map,
+                                                   uint32_t oid); /* NULL: not sharded */
+const struct shardmap_column *shardmap_column(const struct shardmap_table *table,
+                                              const char *name); /* NULL: none */
 bool shardmap_has_function(const struct shardmap *map, const char *name);
 const char *shardmap_vector_schema(const struct shardmap *map);
 /* Which of pgvector's types has that OID on the coordinator; SHARDMAP_TYPE_OTHER: none. */

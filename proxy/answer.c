@@ -28,7 +28,11 @@ void answer_start(struct session *session, const struct topk *topk, unsigned vis
 
 	assert(!answer->topk);
 	*answer = (struct answer){
-		.topk = topk, .visible = visible, .next = first, .end = end, .done = done,
+	    .topk = topk,
+	    .visible = visible,
+	    .next = first,
+	    .end = end,
+	    .done = done,
 	};
 	answer_continue(session);
 }

@@ -29,8 +29,8 @@ void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 		return;
 	}
 	carrier->proxy->counters.cancels++;
-	log_event(carrier->proxy->log, LOG_DEBUG, "cancel", "session=%" PRIu64 " routed=%s", session->id,
-	          session->route.scatter ? "yes" : "no");
+	log_event(carrier->proxy->log, LOG_DEBUG, "cancel", "session=%" PRIu64 " routed=%s",
+	          session->id, session->route.scatter ? "yes" : "no");
 	if (session->route.scatter)
 		scatter_cancel(session->route.scatter);
 	if (replies_drained(&session->replies)) {

@@ -35,7 +35,8 @@ static void print_version(FILE *out, int version)
 	if (version == 0)
 		fputs("pgvector is not installed", out);
 	else
-		fprintf(out, "pgvector %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
+		fprintf(out, "pgvector %d.%d.%d", version / 10000, version / 100 % 100,
+		        version % 100);
 }
 
 static void print_table(FILE *out, const struct shardmap_table *table)
@@ -46,18 +47,20 @@ static void print_table(FILE *out, const struct shardmap_table *table)
 		if (i == 0 || table->shards[i].node != table->shards[i - 1].node)
 			nodes++;
 	fprintf(out, "table %s.%s: %u shards on %u nodes%s\n", table->schema, table->name,
-	        table->nshards, nodes, table->routable ? "" : " (not routed: of a kind that is not supported)");
+	        table->nshards, nodes,
+	        table->routable ? "" : " (not routed: of a kind that is not supported)");
 }
 
 static void print_map(struct check *check, const struct shardmap *map)
 {
-	fprintf(check->out, "shard map of database \"%s\": %s, %u tables with vectors\n", check->database,
-	        shardmap_provider(map) == SHARDMAP_CITUS ? "Citus" : "partitions",
+	fprintf(check->out, "shard map of database \"%s\": %s, %u tables with vectors\n",
+	        check->database, shardmap_provider(map) == SHARDMAP_CITUS ? "Citus" : "partitions",
 	        shardmap_table_count(map));
 	for (unsigned i = 0; i < shardmap_table_count(map); i++)
 		print_table(check->out, shardmap_table_at(map, i));
 	if (!shardmap_vector_schema(map))
-		fprintf(check->out, "pgvector is not installed in this database of the coordinator\n");
+		fprintf(check->out,
+		        "pgvector is not installed in this database of the coordinator\n");
 }
 
 static void on_map(void *owner, bool ok, const char *why)
@@ -112,8 +115,9 @@ static void reach_nodes(struct check *check)
 		const struct shardmap_node *node = shardmap_node(map, check->node);
 		struct worker *worker;
 
-		check->pool = pools_get(check->proxy->pools, node->coordinator ? NULL : node->host, node->port,
-		                        node->database ? node->database : check->database, check->user);
+		check->pool = pools_get(
+		    check->proxy->pools, node->coordinator ? NULL : node->host, node->port,
+		    node->database ? node->database : check->database, check->user);
 		worker = pool_take(check->pool, &check->pool_waiter);
 		if (!worker)
 			return; /* on_worker() goes on */
@@ -142,7 +146,7 @@ static bool read_identity(struct check *check)
 
 int check_run(struct proxy *proxy, FILE *out)
 {
-	struct check check = { .proxy = proxy, .out = out };
+	struct check check = {.proxy = proxy, .out = out};
 
 	fprintf(out, "configuration: ok\n");
 	if (read_identity(&check)) {

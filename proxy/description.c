@@ -60,12 +60,11 @@ void description_unref(struct description *description)
 
 bool description_same(const struct description *a, const struct description *b)
 {
-	return a == b ||
-	       (a->visible == b->visible && a->fields_len == b->fields_len &&
-	        a->nparameters == b->nparameters &&
-	        memcmp(a->fields, b->fields, a->fields_len) == 0 &&
-	        memcmp(a->parameter_types, b->parameter_types,
-	               a->nparameters * sizeof(*a->parameter_types)) == 0);
+	return a == b || (a->visible == b->visible && a->fields_len == b->fields_len &&
+	                  a->nparameters == b->nparameters &&
+	                  memcmp(a->fields, b->fields, a->fields_len) == 0 &&
+	                  memcmp(a->parameter_types, b->parameter_types,
+	                         a->nparameters * sizeof(*a->parameter_types)) == 0);
 }
 
 /* Copies one field of RowDescription with another format code in its last two bytes. */
@@ -126,7 +125,7 @@ void descriptions_free(struct descriptions *descriptions)
 
 	if (!descriptions)
 		return;
-	HASH_ITER(hh, descriptions->by_key, cached, next)
+	HASH_ITER (hh, descriptions->by_key, cached, next)
 		evict(descriptions, cached);
 	free(descriptions);
 }
@@ -276,7 +275,7 @@ static void on_ready(struct session *session)
 void description_ask(struct session *session, struct plan *plan, unsigned ntypes,
                      const uint32_t *types, void (*done)(struct session *session, bool ok))
 {
-	static const struct session_inner inner = { .on_message = on_message, .on_ready = on_ready };
+	static const struct session_inner inner = {.on_message = on_message, .on_ready = on_ready};
 	struct description *description = zeroed(sizeof(*description));
 	struct iobuf *out = &session->coordinator.out;
 
@@ -285,8 +284,8 @@ void description_ask(struct session *session, struct plan *plan, unsigned ntypes
 	description->plan = plan_ref(plan);
 	session->route.asking = description;
 	session->route.described_fn = done;
-	wire_put_parse(out, DESCRIBE_STATEMENT, plan->describe_sql, strlen(plan->describe_sql), ntypes,
-	               types);
+	wire_put_parse(out, DESCRIBE_STATEMENT, plan->describe_sql, strlen(plan->describe_sql),
+	               ntypes, types);
 	wire_put_describe(out, 'S', DESCRIBE_STATEMENT);
 	wire_put_close(out, 'S', DESCRIBE_STATEMENT);
 	wire_put_bare(out, WIRE_FE_Sync);

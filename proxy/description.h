@@ -26,10 +26,10 @@ struct description {
 	uint32_t *parameter_types;
 	unsigned visible;
 	uint32_t *result_types; /* of the visible fields, then of the keys */
-	uint8_t *fields; /* the visible fields as in RowDescription, formats 0 */
+	uint8_t *fields;        /* the visible fields as in RowDescription, formats 0 */
 	size_t fields_len;
-	struct order_key *keys;  /* plan->nkeys */
-	enum refusal refusal;    /* not REFUSAL_none: described, but not to be routed */
+	struct order_key *keys; /* plan->nkeys */
+	enum refusal refusal;   /* not REFUSAL_none: described, but not to be routed */
 };
 
 struct description *description_ref(struct description *description);

@@ -37,7 +37,8 @@ static size_t body_len(const struct session *session)
 
 static void add_to_journal(struct session *session)
 {
-	iobuf_append(&session->journal, iobuf_head(&session->message), iobuf_len(&session->message));
+	iobuf_append(&session->journal, iobuf_head(&session->message),
+	             iobuf_len(&session->message));
 }
 
 static void clear_journal(struct session *session)
@@ -45,9 +46,9 @@ static void clear_journal(struct session *session)
 	struct statement *statement, *next_statement;
 	struct portal *portal, *next_portal;
 
-	HASH_ITER(hh, session->statements.by_name, statement, next_statement)
+	HASH_ITER (hh, session->statements.by_name, statement, next_statement)
 		statement->journaled = false;
-	HASH_ITER(hh, session->statements.portals, portal, next_portal)
+	HASH_ITER (hh, session->statements.portals, portal, next_portal)
 		portal->journaled = false;
 	iobuf_fini(&session->journal);
 	iobuf_fini(&session->held);
@@ -125,12 +126,12 @@ static void hand_over_portals(struct session *session)
 {
 	struct portal *portal, *next;
 
-	HASH_ITER(hh, session->statements.portals, portal, next) {
+	HASH_ITER (hh, session->statements.portals, portal, next) {
 		if (!portal->executed)
 			hand_over_portal(session, portal);
 	}
 	replay_journal(session);
-	HASH_ITER(hh, session->statements.portals, portal, next) {
+	HASH_ITER (hh, session->statements.portals, portal, next) {
 		if (!portal->executed)
 			statements_drop_portal(&session->statements, portal->name);
 	}
@@ -148,7 +149,7 @@ void extended_abandon(struct session *session)
 	struct statement *statement, *next;
 
 	settle(session);
-	HASH_ITER(hh, session->statements.by_name, statement, next)
+	HASH_ITER (hh, session->statements.by_name, statement, next)
 		hand_over_statement(session, statement);
 	hand_over_portals(session);
 	statements_drop_all(&session->statements);
@@ -158,7 +159,7 @@ void extended_error(struct session *session)
 {
 	struct statement *statement, *next;
 
-	HASH_ITER(hh, session->statements.by_name, statement, next) {
+	HASH_ITER (hh, session->statements.by_name, statement, next) {
 		if (!statement->here_only && statement->sequence > session->parses_confirmed)
 			statements_drop(&session->statements, statement->name);
 	}
@@ -168,7 +169,7 @@ void extended_deallocated(struct session *session)
 {
 	struct statement *statement, *next;
 
-	HASH_ITER(hh, session->statements.by_name, statement, next) {
+	HASH_ITER (hh, session->statements.by_name, statement, next) {
 		if (!statement->here_only)
 			statements_drop(&session->statements, statement->name);
 	}
@@ -194,7 +195,7 @@ static void release_portals_of(struct session *session, const char *name)
 
 	if (!statement)
 		return;
-	HASH_ITER(hh, session->statements.portals, portal, next) {
+	HASH_ITER (hh, session->statements.portals, portal, next) {
 		if (portal->statement == statement && !portal->executed) {
 			hand_over_portals(session);
 			return;
@@ -255,7 +256,7 @@ static void report_bad_setting(struct session *session)
 static void remember_named(struct session *session)
 {
 	struct statement *statement = statements_add(
-		&session->statements, iobuf_head(&session->message), iobuf_len(&session->message));
+	    &session->statements, iobuf_head(&session->message), iobuf_len(&session->message));
 
 	assert(statement);
 	statement->sequence = session->parses_sent + 1;
@@ -277,7 +278,8 @@ static void handle_parse(struct session *session)
 	if (session->status == 'I' && !session->replies.touched && !session->replies.failed &&
 	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
 		session_await_replies(session, report_bad_setting);
-	} else if (!prefilter_is_candidate(parse.query, parse.query_len) || session->replies.failed) {
+	} else if (!prefilter_is_candidate(parse.query, parse.query_len) ||
+	           session->replies.failed) {
 		settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
@@ -368,7 +370,8 @@ static void describe_here(struct session *session)
 	} else {
 		portal = statements_find_portal(&session->statements, name);
 		description_put_row_description(portal->described, &session->held,
-		                                portal->view.result_formats, portal->view.nresult_formats);
+		                                portal->view.result_formats,
+		                                portal->view.nresult_formats);
 	}
 	add_to_journal(session);
 	session_end_work(session);
@@ -383,8 +386,8 @@ static void handle_describe(struct session *session)
 
 	if (wire_read_target(body(session), body_len(session), &kind, &name)) {
 		statement = kind == 'S' ? statements_find(&session->statements, name) : NULL;
-		here = kind == 'S' ? statement && statement->here_only :
-		                     statements_find_portal(&session->statements, name) != NULL;
+		here = kind == 'S' ? statement && statement->here_only
+		                   : statements_find_portal(&session->statements, name) != NULL;
 	}
 	if (here)
 		session_await_replies(session, describe_here);
@@ -431,7 +434,8 @@ static void send_rows(struct session *session)
 		end = portal->taken + max_rows;
 	iobuf_append(&session->client.out, iobuf_head(&session->held), iobuf_len(&session->held));
 	clear_journal(session);
-	answer_start(session, portal->topk, portal->described->visible, portal->taken, end, on_rows_sent);
+	answer_start(session, portal->topk, portal->described->visible, portal->taken, end,
+	             on_rows_sent);
 }
 
 static void fall_back(struct session *session, enum refusal refusal)

@@ -18,29 +18,33 @@
 /* Settings that change an answer, its format or how long it may take. Those that
  * a worker takes over as they are: */
 #define WORKER_SETTINGS(X)                                                                         \
-	X("search_path") X("client_encoding") X("datestyle") X("intervalstyle") X("timezone")      \
-	X("extra_float_digits") X("bytea_output") X("transform_null_equals") X("array_nulls")      \
-	X("statement_timeout") X("lock_timeout") X("work_mem") X("jit") X("plan_cache_mode")       \
-	X("enable_seqscan") X("enable_indexscan") X("enable_bitmapscan") X("enable_sort")
+	X("search_path")                                                                           \
+	X("client_encoding") X("datestyle") X("intervalstyle") X("timezone")                       \
+	    X("extra_float_digits") X("bytea_output") X("transform_null_equals") X("array_nulls")  \
+		X("statement_timeout") X("lock_timeout") X("work_mem") X("jit")                    \
+		    X("plan_cache_mode") X("enable_seqscan") X("enable_indexscan")                 \
+			X("enable_bitmapscan") X("enable_sort")
 /* Those that pgtopk itself works with; missing where pgvector was not loaded or nothing
  * was set: */
 #define OWN_SETTINGS(X)                                                                            \
-	X("transaction_isolation") X("standard_conforming_strings") X("pgtopk.route") X("pgtopk.overfetch") X("hnsw.ef_search")     \
-	X("hnsw.iterative_scan") X("hnsw.max_scan_tuples") X("hnsw.scan_mem_multiplier")           \
-	X("ivfflat.probes") X("ivfflat.iterative_scan") X("ivfflat.max_probes")
+	X("transaction_isolation")                                                                 \
+	X("standard_conforming_strings") X("pgtopk.route") X("pgtopk.overfetch")                   \
+	    X("hnsw.ef_search") X("hnsw.iterative_scan") X("hnsw.max_scan_tuples")                 \
+		X("hnsw.scan_mem_multiplier") X("ivfflat.probes") X("ivfflat.iterative_scan")      \
+		    X("ivfflat.max_probes")
 
 #define NAME(name) name,
-static const char *const worker_settings[] = { WORKER_SETTINGS(NAME) };
-static const char *const own_settings[] = { OWN_SETTINGS(NAME) };
+static const char *const worker_settings[] = {WORKER_SETTINGS(NAME)};
+static const char *const own_settings[] = {OWN_SETTINGS(NAME)};
 #undef NAME
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define ASK(name) ", pg_catalog.current_setting('" name "', true)"
 static const char ask_sql[] =
-	"SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
-	" pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
-	" pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
-	" session_user, current_user" WORKER_SETTINGS(ASK) OWN_SETTINGS(ASK);
+    "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
+    " pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
+    " pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
+    " session_user, current_user" WORKER_SETTINGS(ASK) OWN_SETTINGS(ASK);
 #undef ASK
 #define FIRST_SETTING 5
 #define ASK_STATEMENT "pgtopk_facts"
@@ -93,7 +97,7 @@ static void forget(struct facts *facts)
 {
 	struct known_table *known, *next;
 
-	HASH_ITER(hh, facts->tables, known, next) {
+	HASH_ITER (hh, facts->tables, known, next) {
 		HASH_DEL(facts->tables, known);
 		free(known->name);
 		free(known);
@@ -229,8 +233,8 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	replace(&facts->session_user, &values[3]);
 	replace(&facts->current_user, &values[4]);
 	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
-	adopt(&facts->own, read_settings(own_settings, COUNT(own_settings),
-	                                 settings + COUNT(worker_settings)));
+	adopt(&facts->own,
+	      read_settings(own_settings, COUNT(own_settings), settings + COUNT(worker_settings)));
 	return true;
 }
 
@@ -258,7 +262,7 @@ static void on_ready(struct session *session)
 void facts_ask(struct session *session, const char *table_name,
                void (*done)(struct session *session, bool ok))
 {
-	static const struct session_inner inner = { .on_message = on_message, .on_ready = on_ready };
+	static const struct session_inner inner = {.on_message = on_message, .on_ready = on_ready};
 	struct facts *facts = session->facts;
 
 	assert(!facts->asking);
@@ -289,8 +293,8 @@ const struct settings *facts_settings(const struct facts *facts)
  * multibyte characters hold no ASCII bytes. */
 static bool text_is_readable(const struct facts *facts)
 {
-	static const char *const unsafe[] = { "BIG5", "GBK", "GB18030", "JOHAB", "SJIS",
-		                                  "SHIFT_JIS_2004", "UHC" };
+	static const char *const unsafe[] = {"BIG5",           "GBK", "GB18030", "JOHAB", "SJIS",
+	                                     "SHIFT_JIS_2004", "UHC"};
 	const char *conforming = facts_value(facts, "standard_conforming_strings");
 	const char *encoding = settings_get(facts->worker, "client_encoding");
 

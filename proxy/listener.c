@@ -57,7 +57,8 @@ static void on_readable(void *owner, unsigned events)
 		int fd = accept4(listening->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM) {
 				watch(listener, LOOP_NONE);
 				loop_timer_start(listener->retry, RETRY_MS);
 			}
@@ -120,8 +121,9 @@ static void remove_stale(const struct sockaddr_un *address)
 
 static bool listen_unix(struct listener *listener, const char *directory, const char *port)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%s", directory, port);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int n =
+	    snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%s", directory, port);
 	int fd;
 
 	if (n < 0 || (size_t)n >= sizeof(address.sun_path)) {
@@ -139,7 +141,7 @@ static bool listen_unix(struct listener *listener, const char *directory, const 
 
 static bool listen_tcp(struct listener *listener, const char *host, const char *port)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
 	struct addrinfo *found;
 	bool any = false;
 
@@ -176,12 +178,12 @@ static bool listen_one(struct listener *listener, char *address, char *error, si
 		host[len - 1] = '\0';
 		host++;
 	}
-	ok = host[0] == '/' ? listen_unix(listener, host, colon + 1) :
-	                      listen_tcp(listener, host, colon + 1);
+	ok = host[0] == '/' ? listen_unix(listener, host, colon + 1)
+	                    : listen_tcp(listener, host, colon + 1);
 	if (!ok)
 		snprintf(error, error_size,
-		         "listen: cannot listen on %s port %s: %s; is another process using it?", host,
-		         colon + 1, strerror(errno));
+		         "listen: cannot listen on %s port %s: %s; is another process using it?",
+		         host, colon + 1, strerror(errno));
 	return ok;
 }
 

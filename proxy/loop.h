@@ -44,7 +44,7 @@ struct loop_timer;
 typedef void loop_timer_fn(void *owner);
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_timer_fn *fn, void *owner);
-void loop_timer_free(struct loop_timer *timer); /* NULL is allowed */
+void loop_timer_free(struct loop_timer *timer);                     /* NULL is allowed */
 void loop_timer_start(struct loop_timer *timer, uint64_t delay_ms); /* restarts a running one */
 void loop_timer_stop(struct loop_timer *timer);
 

@@ -60,7 +60,7 @@ static bool read_coordinator(struct proxy *proxy, char *error)
 
 static enum log_level level_of(const char *name)
 {
-	static const char *const names[] = { "debug", "info", "warning", "error" };
+	static const char *const names[] = {"debug", "info", "warning", "error"};
 
 	for (int i = LOG_DEBUG; i <= LOG_ERROR; i++)
 		if (strcmp(name, names[i]) == 0)
@@ -148,8 +148,8 @@ static void on_accept(void *owner, int fd)
 static int run(struct proxy *proxy)
 {
 	char error[ERROR_SIZE];
-	struct listener *listener = listener_open(proxy->loop, proxy->config->listen, on_accept, proxy,
-	                                          error, sizeof(error));
+	struct listener *listener = listener_open(proxy->loop, proxy->config->listen, on_accept,
+	                                          proxy, error, sizeof(error));
 
 	if (!listener)
 		return complain(error);

@@ -33,9 +33,10 @@ static bool check_overfetch(const char *value, struct wire_error *error, char *t
 		return true;
 	error->sqlstate = "22023";
 	if (config_parse_real(value, -1e300, 1e300, &number))
-		snprintf(text, OWN_SETTING_TEXT,
-		         "%g is outside the valid range for parameter \"pgtopk.overfetch\" (%g .. %g)",
-		         number, OVERFETCH_MINIMUM, OVERFETCH_MAXIMUM);
+		snprintf(
+		    text, OWN_SETTING_TEXT,
+		    "%g is outside the valid range for parameter \"pgtopk.overfetch\" (%g .. %g)",
+		    number, OVERFETCH_MINIMUM, OVERFETCH_MAXIMUM);
 	else
 		snprintf(text, OWN_SETTING_TEXT,
 		         "invalid value for parameter \"pgtopk.overfetch\": \"%.60s\"", value);
@@ -46,7 +47,8 @@ static bool check_overfetch(const char *value, struct wire_error *error, char *t
 static bool unknown(const char *name, struct wire_error *error, char *text)
 {
 	error->sqlstate = "42602";
-	snprintf(text, OWN_SETTING_TEXT, "invalid configuration parameter name \"pgtopk.%.60s\"", name);
+	snprintf(text, OWN_SETTING_TEXT, "invalid configuration parameter name \"pgtopk.%.60s\"",
+	         name);
 	error->message = text;
 	error->detail = "\"pgtopk\" is a reserved prefix.";
 	return false;
@@ -76,7 +78,7 @@ bool own_setting_is_bad(const char *sql, size_t len, struct wire_error *error,
 	if (!own_setting_mentioned(sql, len))
 		return false;
 	arena = arena_new();
-	*error = (struct wire_error){ .severity = "ERROR" };
+	*error = (struct wire_error){.severity = "ERROR"};
 	bad = setting_parse(sql, len, arena, &name, &value) && !check(name, value, error, text);
 	arena_free(arena);
 	return bad;

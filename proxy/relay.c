@@ -44,7 +44,8 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 			return ACTION_WAIT;
 		if (small && tracked && type == WIRE_FE_Parse)
 			return ACTION_KEEP; /* it may replace one of them */
-		if (small && is_worth_a_look((const char *)message + WIRE_HEADER, total - WIRE_HEADER))
+		if (small &&
+		    is_worth_a_look((const char *)message + WIRE_HEADER, total - WIRE_HEADER))
 			return ACTION_KEEP;
 		break;
 	case WIRE_FE_Bind:
@@ -193,7 +194,8 @@ static bool client_message(struct session *session, size_t *run)
 	}
 	if (session->phase == SESSION_READY && !session->replication) {
 		if (!statements_empty(&session->statements))
-			send_run(session, run); /* what follows may write to the coordinator itself */
+			send_run(session,
+			         run); /* what follows may write to the coordinator itself */
 		message = iobuf_head(in) + *run;
 		action = client_action(session, type, message, have, total);
 	}
@@ -210,7 +212,8 @@ void relay_client_input(struct session *session)
 	assert(!session->relaying);
 	session->relaying = true;
 	while (session->phase != SESSION_CLOSED && !session->busy && session->coordinator.fd >= 0) {
-		if (session->client_left > 0 ? !pass_rest(session, &run) : !client_message(session, &run))
+		if (session->client_left > 0 ? !pass_rest(session, &run)
+		                             : !client_message(session, &run))
 			break;
 	}
 	session->relaying = false;
@@ -343,8 +346,10 @@ static bool coordinator_message(struct session *session, size_t *run)
 	frame = wire_frame(message, have, &type, &total);
 	if (frame == WIRE_FRAME_MORE)
 		return false;
-	if (frame == WIRE_FRAME_BAD || (type == WIRE_BE_ReadyForQuery && total != WIRE_HEADER + 1)) {
-		session_fatal(session, "08P01", "the coordinator sent a message that is not well formed",
+	if (frame == WIRE_FRAME_BAD ||
+	    (type == WIRE_BE_ReadyForQuery && total != WIRE_HEADER + 1)) {
+		session_fatal(session, "08P01",
+		              "the coordinator sent a message that is not well formed",
 		              "protocol_violation");
 		return false;
 	}
@@ -359,7 +364,7 @@ static bool coordinator_message(struct session *session, size_t *run)
 		return true;
 	}
 	session->coordinator_hidden =
-		!note_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
+	    !note_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
 	if (session->coordinator_hidden)
 		show_run(session, run);
 	session->coordinator_left = total;
@@ -371,8 +376,8 @@ void relay_coordinator_input(struct session *session)
 	size_t run = 0;
 
 	while (session->phase != SESSION_CLOSED) {
-		if (session->coordinator_left > 0 ? !pass_reply_rest(session, &run) :
-		                                    !coordinator_message(session, &run))
+		if (session->coordinator_left > 0 ? !pass_reply_rest(session, &run)
+		                                  : !coordinator_message(session, &run))
 			break;
 	}
 	if (session->phase == SESSION_CLOSED)

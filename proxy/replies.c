@@ -11,7 +11,7 @@
 #include "proxy/wire.h"
 
 #define HIDDEN 0x80
-#define KIND(entry) ((enum reply)((entry) & 0x7f))
+#define KIND(entry) ((enum reply)((entry)&0x7f))
 
 void replies_init(struct replies *replies)
 {
@@ -81,7 +81,7 @@ void replies_expect(struct replies *replies, enum reply reply, bool hidden)
 	if (replies->count == replies->cap)
 		grow(replies);
 	replies->ring[(replies->first + replies->count) & (replies->cap - 1)] =
-		(uint8_t)(reply | (hidden ? HIDDEN : 0));
+	    (uint8_t)(reply | (hidden ? HIDDEN : 0));
 	replies->count++;
 	replies->syncs += ends_with_ready(reply);
 }

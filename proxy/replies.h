@@ -22,18 +22,19 @@ enum reply {
 	REPLY_CLOSE,
 	REPLY_DESCRIBE, /* RowDescription or NoData; of a statement ParameterDescription before it */
 	REPLY_EXECUTE,
-	REPLY_SYNC,     /* ReadyForQuery */
-	REPLY_QUERY,    /* anything, up to ReadyForQuery; also FunctionCall and the login */
+	REPLY_SYNC,  /* ReadyForQuery */
+	REPLY_QUERY, /* anything, up to ReadyForQuery; also FunctionCall and the login */
 };
 
 struct replies {
 	uint8_t *ring;
 	size_t cap, first, count;
-	size_t syncs;     /* entries that end with ReadyForQuery */
-	bool unsynced;    /* extended messages were sent since the last Sync */
-	bool touched;     /* one of them was Bind or Execute: a portal or an implicit transaction is open */
-	bool failed;      /* the server is skipping to a Sync that was not sent yet */
-	bool copying_in;  /* the server reads COPY data and ignores Sync and Flush */
+	size_t syncs;  /* entries that end with ReadyForQuery */
+	bool unsynced; /* extended messages were sent since the last Sync */
+	bool
+	    touched; /* one of them was Bind or Execute: a portal or an implicit transaction is open */
+	bool failed;     /* the server is skipping to a Sync that was not sent yet */
+	bool copying_in; /* the server reads COPY data and ignores Sync and Flush */
 };
 
 void replies_init(struct replies *replies);

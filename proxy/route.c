@@ -12,9 +12,9 @@
 #include "proxy/config.h"
 #include "proxy/session.h"
 
-#define MAX_ASKED 3     /* facts: the name, and again if the session's state went stale meanwhile */
+#define MAX_ASKED 3 /* facts: the name, and again if the session's state went stale meanwhile */
 #define MAX_DESCRIBED 2
-#define MAX_RETRIES 2   /* after a stale shard map */
+#define MAX_RETRIES 2 /* after a stale shard map */
 
 /* ---- from text to plan ---- */
 
@@ -252,7 +252,8 @@ static bool parse_binary_count(const struct wire_value *value, int64_t *count)
 		*count = (int32_t)wire_u32(value->data);
 		return true;
 	case 8:
-		*count = (int64_t)((uint64_t)wire_u32(value->data) << 32 | wire_u32(value->data + 4));
+		*count =
+		    (int64_t)((uint64_t)wire_u32(value->data) << 32 | wire_u32(value->data + 4));
 		return true;
 	default:
 		return false;
@@ -274,9 +275,9 @@ static bool read_count(const struct plan_count *count, const struct wire_bind *b
 	parameter = wire_bind_value(bind, i);
 	if (parameter.len < 0)
 		return false;
-	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0 ?
-	            !parse_text_count(&parameter, value) :
-	            !parse_binary_count(&parameter, value))
+	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0
+	        ? !parse_text_count(&parameter, value)
+	        : !parse_binary_count(&parameter, value))
 		return false;
 	return *value >= 0 && *value <= count->maximum;
 }
@@ -304,9 +305,9 @@ static int int_setting(const struct facts *facts, const char *name)
 static struct settings *make_settings(const struct facts *facts, const struct budget *budget,
                                       bool iterative_scans)
 {
-	static const char *const passed_on[] = { "hnsw.max_scan_tuples", "hnsw.scan_mem_multiplier",
-		                                     "ivfflat.max_probes" };
-	static const char *const defaults[] = { "20000", "1", "32768" };
+	static const char *const passed_on[] = {"hnsw.max_scan_tuples", "hnsw.scan_mem_multiplier",
+	                                        "ivfflat.max_probes"};
+	static const char *const defaults[] = {"20000", "1", "32768"};
 	struct settings *settings = settings_copy(facts_settings(facts));
 
 	settings_put_int(settings, "hnsw.ef_search", budget->ef_search);
@@ -329,10 +330,10 @@ static enum refusal make_budget(struct session *session, const struct wire_bind 
 	struct route *route = &session->route;
 	struct scatter_request *request = &route->request;
 	struct budget_request asked = {
-		.overfetch = facts_overfetch(session->facts),
-		.ef_search = int_setting(session->facts, "hnsw.ef_search"),
-		.probes = int_setting(session->facts, "ivfflat.probes"),
-		.iterative_scans = true,
+	    .overfetch = facts_overfetch(session->facts),
+	    .ef_search = int_setting(session->facts, "hnsw.ef_search"),
+	    .probes = int_setting(session->facts, "ivfflat.probes"),
+	    .iterative_scans = true,
 	};
 	int64_t limit, offset;
 
@@ -371,8 +372,8 @@ static void put_parameters(struct route *route, const struct wire_bind *bind)
 		wire_put_bytes(&buf, route->lifted.literals[i].text, route->lifted.literals[i].len);
 	}
 	request->parameters_len = iobuf_len(&buf);
-	request->parameters = (const uint8_t *)arena_strndup(route->arena, (const char *)iobuf_head(&buf),
-	                                                     request->parameters_len);
+	request->parameters = (const uint8_t *)arena_strndup(
+	    route->arena, (const char *)iobuf_head(&buf), request->parameters_len);
 	iobuf_fini(&buf);
 }
 
@@ -419,11 +420,11 @@ static void log_routed(const struct session *session, const struct scatter_resul
 
 static void log_failed(const struct session *session, const struct scatter_result *result)
 {
-	log_event(session->proxy->log,
-	          result->outcome == SCATTER_STALE ? LOG_INFO : LOG_WARNING, "shards_failed",
-	          "session=%" PRIu64 " table=%s outcome=%s why=%s", session->id,
+	log_event(session->proxy->log, result->outcome == SCATTER_STALE ? LOG_INFO : LOG_WARNING,
+	          "shards_failed", "session=%" PRIu64 " table=%s outcome=%s why=%s", session->id,
 	          log_quote(query_table(session->route.query)),
-	          result->outcome == SCATTER_STALE ? "stale_map" : "failed", log_quote(result->why));
+	          result->outcome == SCATTER_STALE ? "stale_map" : "failed",
+	          log_quote(result->why));
 }
 
 static enum refusal outcome_refusal(enum scatter_outcome outcome)

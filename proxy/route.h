@@ -29,7 +29,7 @@ struct route {
 	const uint32_t *types;
 	struct catalog *catalog;
 	struct catalog_waiter waiter;
-	unsigned asked;      /* facts were asked so often for this statement */
+	unsigned asked; /* facts were asked so often for this statement */
 	unsigned described;
 	uint64_t started_us;
 

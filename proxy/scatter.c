@@ -45,9 +45,9 @@ struct scatter {
 	struct scatter_request request; /* not valid once `over` */
 	scatter_done_fn *done;
 	void *owner;
-	bool over;      /* the owner was told or has left */
+	bool over; /* the owner was told or has left */
 	bool cancelled;
-	bool telling;   /* the verdict is on its way to the owner */
+	bool telling; /* the verdict is on its way to the owner */
 	bool freeing;
 	unsigned ngroups;
 	unsigned next; /* the group that is waiting for its first connection */
@@ -110,7 +110,8 @@ static void stop_waiting(struct scatter *scatter)
 static void cancel_lanes(struct scatter *scatter)
 {
 	for (unsigned i = 0; i < scatter->nlanes; i++)
-		if (scatter->lanes[i].state == LANE_RUNNING && !worker_is_lost(scatter->lanes[i].worker))
+		if (scatter->lanes[i].state == LANE_RUNNING &&
+		    !worker_is_lost(scatter->lanes[i].worker))
 			worker_cancel(scatter->lanes[i].worker);
 }
 
@@ -219,8 +220,8 @@ static void lane_error(void *owner, unsigned id, const uint8_t *body, size_t len
 		return;
 	if (!sqlstate)
 		sqlstate = "?";
-	snprintf(why, sizeof(why), "%s:%d sqlstate %.5s", lane_node(lane)->host, lane_node(lane)->port,
-	         sqlstate);
+	snprintf(why, sizeof(why), "%s:%d sqlstate %.5s", lane_node(lane)->host,
+	         lane_node(lane)->port, sqlstate);
 	fail(scatter, is_stale(sqlstate) ? SCATTER_STALE : SCATTER_FAILED, why);
 }
 
@@ -259,11 +260,11 @@ static void lane_lost(void *owner, const char *why)
 }
 
 static const struct worker_job lane_job = {
-	.on_row = lane_row,
-	.on_complete = lane_complete,
-	.on_error = lane_error,
-	.on_ready = lane_ready,
-	.on_lost = lane_lost,
+    .on_row = lane_row,
+    .on_complete = lane_complete,
+    .on_error = lane_error,
+    .on_ready = lane_ready,
+    .on_lost = lane_lost,
 };
 
 /* The coordinator's type OIDs as that node has them. */
@@ -301,14 +302,14 @@ static void query_shards(struct lane *lane)
 	uint32_t *types = node_types(lane, description->parameter_types, description->nparameters);
 	uint32_t *result_types = node_types(lane, description->result_types, nresults);
 	struct worker_query query = {
-		.ntypes = description->nparameters,
-		.types = types,
-		.parameters = request->parameters,
-		.parameters_len = request->parameters_len,
-		.nresult_formats = nresults,
-		.result_formats = scatter->formats,
-		.nresult_types = nresults,
-		.result_types = result_types,
+	    .ntypes = description->nparameters,
+	    .types = types,
+	    .parameters = request->parameters,
+	    .parameters_len = request->parameters_len,
+	    .nresult_formats = nresults,
+	    .result_formats = scatter->formats,
+	    .nresult_types = nresults,
+	    .result_types = result_types,
 	};
 
 	for (unsigned i = lane->first; i < lane->first + lane->count; i++) {
@@ -333,9 +334,9 @@ static void lane_start(struct lane *lane)
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	worker_apply(worker, worker_facts(worker)->vector_version >= ITERATIVE_SCANS_VERSION ?
-	                             scatter->request.settings :
-	                             scatter->request.old_settings);
+	worker_apply(worker, worker_facts(worker)->vector_version >= ITERATIVE_SCANS_VERSION
+	                         ? scatter->request.settings
+	                         : scatter->request.old_settings);
 	query_shards(lane);
 	worker_sync(worker);
 }
@@ -471,11 +472,11 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 {
 	struct scatter *scatter = zeroed(sizeof(*scatter));
 	struct topk_spec spec = {
-		.keys = request->description->keys,
-		.nkeys = request->plan->nkeys,
-		.visible = request->description->visible,
-		.limit = request->limit,
-		.offset = request->offset,
+	    .keys = request->description->keys,
+	    .nkeys = request->plan->nkeys,
+	    .visible = request->description->visible,
+	    .limit = request->limit,
+	    .offset = request->offset,
 	};
 
 	scatter->proxy = proxy;

@@ -22,21 +22,21 @@ static void on_coordinator_drained(void *owner);
 static void on_coordinator_closed(void *owner, int error);
 
 static const struct stream_ops client_ops = {
-	.on_input = on_client_input,
-	.on_drained = on_client_drained,
-	.on_closed = on_client_closed,
+    .on_input = on_client_input,
+    .on_drained = on_client_drained,
+    .on_closed = on_client_closed,
 };
 
 static const struct stream_ops coordinator_ops = {
-	.on_input = on_coordinator_input,
-	.on_drained = on_coordinator_drained,
-	.on_closed = on_coordinator_closed,
+    .on_input = on_coordinator_input,
+    .on_drained = on_coordinator_drained,
+    .on_closed = on_coordinator_closed,
 };
 
 const struct wire_error session_cancelled = {
-	.severity = "ERROR",
-	.sqlstate = "57014",
-	.message = "canceling statement due to user request",
+    .severity = "ERROR",
+    .sqlstate = "57014",
+    .message = "canceling statement due to user request",
 };
 
 /* ---- birth ---- */
@@ -46,7 +46,8 @@ static void on_timeout(void *owner)
 	struct session *session = owner;
 
 	if (session->phase == SESSION_CONNECTING)
-		session_fatal(session, "08006", "the coordinator did not accept the connection in time",
+		session_fatal(session, "08006",
+		              "the coordinator did not accept the connection in time",
 		              "connect_timeout");
 	else
 		session_close(session, "startup_timeout");
@@ -103,8 +104,8 @@ void session_close(struct session *session, const char *reason)
 		return;
 	session->phase = SESSION_CLOSED;
 	if (proxy->config->log_connections)
-		log_event(proxy->log, LOG_INFO, "client_closed", "session=%" PRIu64 " reason=%s", session->id,
-		          reason);
+		log_event(proxy->log, LOG_INFO, "client_closed", "session=%" PRIu64 " reason=%s",
+		          session->id, reason);
 	session->answer.topk = NULL;
 	route_reset(session);
 	loop_timer_free(session->timer);
@@ -120,7 +121,7 @@ void session_close(struct session *session, const char *reason)
 void session_fatal(struct session *session, const char *sqlstate, const char *message,
                    const char *reason)
 {
-	struct wire_error error = { .severity = "FATAL", .sqlstate = sqlstate, .message = message };
+	struct wire_error error = {.severity = "FATAL", .sqlstate = sqlstate, .message = message};
 
 	if (session->phase == SESSION_CLOSED)
 		return;
@@ -155,7 +156,8 @@ static bool read_startup(struct session *session, const uint8_t *message, size_t
 		else if (strcmp(name, "database") == 0 && !session->database)
 			session->database = strdup(value);
 		else if (strcmp(name, "replication") == 0)
-			session->replication = strcmp(value, "false") != 0 && strcmp(value, "off") != 0;
+			session->replication =
+			    strcmp(value, "false") != 0 && strcmp(value, "off") != 0;
 	}
 	if (!session->user || !session->user[0])
 		return false;
@@ -179,8 +181,10 @@ static void on_connected(void *owner)
 		return;
 	}
 	session->phase = SESSION_LOGIN;
-	loop_timer_stop(session->timer); /* from here on the coordinator's authentication_timeout holds */
-	replies_expect(&session->replies, REPLY_QUERY, false); /* the login ends with ReadyForQuery */
+	loop_timer_stop(
+	    session->timer); /* from here on the coordinator's authentication_timeout holds */
+	replies_expect(&session->replies, REPLY_QUERY,
+	               false); /* the login ends with ReadyForQuery */
 	iobuf_append(&session->coordinator.out, iobuf_head(&session->startup),
 	             iobuf_len(&session->startup));
 	iobuf_fini(&session->startup);
@@ -194,8 +198,8 @@ void session_connect(struct session *session)
 	int fd = stream_connect(proxy->coordinator_host, proxy->coordinator_port);
 
 	if (fd < 0) {
-		log_event(proxy->log, LOG_ERROR, "coordinator_unreachable", "session=%" PRIu64 " error=%s",
-		          session->id, log_quote(strerror(errno)));
+		log_event(proxy->log, LOG_ERROR, "coordinator_unreachable",
+		          "session=%" PRIu64 " error=%s", session->id, log_quote(strerror(errno)));
 		session_fatal(session, "08006", "could not connect to the coordinator",
 		              "coordinator_unreachable");
 		return;
@@ -220,8 +224,8 @@ static void start_session(struct session *session, const uint8_t *message, size_
 	}
 	if (proxy->config->log_connections)
 		log_event(proxy->log, LOG_INFO, "client_connected",
-		          "session=%" PRIu64 " user=%s database=%s", session->id, log_quote(session->user),
-		          log_quote(session->database));
+		          "session=%" PRIu64 " user=%s database=%s", session->id,
+		          log_quote(session->user), log_quote(session->database));
 	iobuf_append(&session->startup, message, len);
 	iobuf_consume(&session->client.in, len);
 	session_connect(session);
@@ -253,7 +257,8 @@ static bool startup_message(struct session *session)
 		return false;
 	default:
 		if (WIRE_PROTOCOL_MAJOR(code) != 3) {
-			session_fatal(session, "0A000", "unsupported frontend protocol", "bad_protocol");
+			session_fatal(session, "0A000", "unsupported frontend protocol",
+			              "bad_protocol");
 			return false;
 		}
 		start_session(session, iobuf_head(in), total);
@@ -386,8 +391,8 @@ void session_balance(struct session *session)
 {
 	if (session->phase == SESSION_CLOSED)
 		return;
-	pause_if(&session->client,
-	         is_full(&session->coordinator.out) ||
-	             (is_full(&session->client.in) && (session->busy || session->phase < SESSION_LOGIN)));
+	pause_if(&session->client, is_full(&session->coordinator.out) ||
+	                               (is_full(&session->client.in) &&
+	                                (session->busy || session->phase < SESSION_LOGIN)));
 	pause_if(&session->coordinator, is_full(&session->client.out));
 }

@@ -78,7 +78,7 @@ struct session {
 	struct statements statements;
 	uint64_t parses_sent;      /* Parse messages to the coordinator, */
 	uint64_t parses_confirmed; /* and those known to have succeeded */
-	struct iobuf journal; /* client messages that were answered here and may have to be replayed */
+	struct iobuf journal; /* client messages answered here, which may have to be replayed */
 	struct iobuf held;    /* our replies to them, not yet sent */
 	struct iobuf message; /* the message being worked on */
 	unsigned retries;     /* of that message, after a stale shard map */

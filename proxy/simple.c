@@ -114,8 +114,8 @@ static void ignore_message(struct session *session, uint8_t type, const uint8_t 
 /* In a transaction block an error has to fail the block on the coordinator as well. */
 static void fail_block(struct session *session)
 {
-	static const struct session_inner inner = { .on_message = ignore_message,
-		                                        .on_ready = report_bad_setting };
+	static const struct session_inner inner = {.on_message = ignore_message,
+	                                           .on_ready = report_bad_setting};
 
 	if (session->status != 'T' || session->replies.failed) {
 		report_bad_setting(session);

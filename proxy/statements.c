@@ -78,7 +78,8 @@ struct statement *statements_add(struct statements *statements, const uint8_t *m
 	statement->types = statements_read_types(&statement->view);
 	statement->name = copy(statement->view.statement, strlen(statement->view.statement) + 1);
 	statements_drop(statements, statement->name);
-	HASH_ADD_KEYPTR(hh, statements->by_name, statement->name, strlen(statement->name), statement);
+	HASH_ADD_KEYPTR(hh, statements->by_name, statement->name, strlen(statement->name),
+	                statement);
 	return statement;
 }
 
@@ -95,7 +96,7 @@ static void drop_portals_of(struct statements *statements, const struct statemen
 {
 	struct portal *portal, *next;
 
-	HASH_ITER(hh, statements->portals, portal, next) {
+	HASH_ITER (hh, statements->portals, portal, next) {
 		if (portal->statement != statement)
 			continue;
 		portal->statement = NULL;
@@ -120,7 +121,7 @@ void statements_drop_all(struct statements *statements)
 	struct statement *statement, *next;
 
 	statements_drop_portals(statements);
-	HASH_ITER(hh, statements->by_name, statement, next) {
+	HASH_ITER (hh, statements->by_name, statement, next) {
 		HASH_DEL(statements->by_name, statement);
 		free_statement(statement);
 	}
@@ -166,7 +167,7 @@ void statements_drop_portals(struct statements *statements)
 {
 	struct portal *portal, *next;
 
-	HASH_ITER(hh, statements->portals, portal, next) {
+	HASH_ITER (hh, statements->portals, portal, next) {
 		HASH_DEL(statements->portals, portal);
 		free_portal(portal);
 	}

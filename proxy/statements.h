@@ -19,13 +19,13 @@
 #include "proxy/wire.h"
 
 struct statement {
-	char *name; /* "" for the unnamed one */
+	char *name;     /* "" for the unnamed one */
 	uint8_t *parse; /* the whole Parse message */
 	size_t parse_len;
 	struct wire_parse view; /* into parse */
 	uint32_t *types;
-	bool here_only; /* the coordinator does not have it */
-	bool journaled; /* its Parse is in the session's journal: answered, but not sent yet */
+	bool here_only;    /* the coordinator does not have it */
+	bool journaled;    /* its Parse is in the session's journal: answered, but not sent yet */
 	uint64_t sequence; /* of its Parse among those sent to the coordinator */
 	struct description *described; /* what the client was told, NULL if nothing */
 	unsigned lifted;               /* literals lifted: parameters that are not the client's */
@@ -35,10 +35,10 @@ struct statement {
 struct portal {
 	char *name;
 	struct statement *statement; /* NULL: executed, and the statement is gone */
-	uint8_t *bind; /* the whole Bind message */
+	uint8_t *bind;               /* the whole Bind message */
 	size_t bind_len;
 	struct wire_bind view;
-	bool journaled; /* as above */
+	bool journaled;                /* as above */
 	struct description *described; /* what its rows look like */
 	bool executed;
 	struct topk *topk; /* the answer, once executed */

@@ -83,8 +83,8 @@ static size_t send_some(struct stream *stream, const uint8_t *data, size_t len)
 static void flush_out(struct stream *stream)
 {
 	if (iobuf_len(&stream->out) > 0)
-		iobuf_consume(&stream->out, send_some(stream, iobuf_head(&stream->out),
-		                                      iobuf_len(&stream->out)));
+		iobuf_consume(&stream->out,
+		              send_some(stream, iobuf_head(&stream->out), iobuf_len(&stream->out)));
 	if (stream->broken)
 		iobuf_truncate(&stream->out, 0);
 	iobuf_release(&stream->out);
@@ -162,7 +162,8 @@ static void on_event(void *owner, unsigned events)
 
 		flush_out(stream);
 		stream_update(stream);
-		if (waiting && iobuf_len(&stream->out) == 0 && !stream->broken && stream->ops->on_drained)
+		if (waiting && iobuf_len(&stream->out) == 0 && !stream->broken &&
+		    stream->ops->on_drained)
 			stream->ops->on_drained(stream->owner);
 		if (stream->fd < 0)
 			return;
@@ -252,10 +253,11 @@ void stream_resume(struct stream *stream)
 
 static int connect_unix(const char *directory, int port)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd, len;
 
-	len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%d", directory, port);
+	len =
+	    snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%d", directory, port);
 	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
 		errno = ENAMETOOLONG;
 		return -1;
@@ -290,7 +292,7 @@ static int connect_address(const struct addrinfo *info)
 
 int stream_connect(const char *host, int port)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
 	struct addrinfo *found = NULL;
 	char service[16];
 	int fd = -1;

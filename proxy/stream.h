@@ -41,8 +41,8 @@ struct stream {
 	int fd; /* -1: closed */
 	bool owns_fd;
 	bool paused;
-	bool broken; /* a write failed; reported by on_closed in the next turn */
-	bool ended;  /* the peer closed its side */
+	bool broken;     /* a write failed; reported by on_closed in the next turn */
+	bool ended;      /* the peer closed its side */
 	struct tls *tls; /* NULL: plain; not owned */
 	struct iobuf in;
 	struct iobuf out;
