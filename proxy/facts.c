@@ -19,19 +19,19 @@
  * a worker takes over as they are: */
 #define WORKER_SETTINGS(X)                                                                         \
 	X("search_path")                                                                           \
-	X("client_encoding") X("datestyle") X("intervalstyle") X("timezone")                       \
-	    X("extra_float_digits") X("bytea_output") X("transform_null_equals") X("array_nulls")  \
-		X("statement_timeout") X("lock_timeout") X("work_mem") X("jit")                    \
-		    X("plan_cache_mode") X("enable_seqscan") X("enable_indexscan")                 \
-			X("enable_bitmapscan") X("enable_sort")
+	X("client_encoding")                                                                       \
+	X("datestyle") X("intervalstyle") X("timezone") X("extra_float_digits") X("bytea_output")  \
+	    X("transform_null_equals") X("array_nulls") X("statement_timeout") X("lock_timeout")   \
+		X("work_mem") X("jit") X("plan_cache_mode") X("enable_seqscan")                    \
+		    X("enable_indexscan") X("enable_bitmapscan") X("enable_sort")
 /* Those that pgtopk itself works with; missing where pgvector was not loaded or nothing
  * was set: */
 #define OWN_SETTINGS(X)                                                                            \
 	X("transaction_isolation")                                                                 \
-	X("standard_conforming_strings") X("pgtopk.route") X("pgtopk.overfetch")                   \
-	    X("hnsw.ef_search") X("hnsw.iterative_scan") X("hnsw.max_scan_tuples")                 \
-		X("hnsw.scan_mem_multiplier") X("ivfflat.probes") X("ivfflat.iterative_scan")      \
-		    X("ivfflat.max_probes")
+	X("standard_conforming_strings")                                                           \
+	X("pgtopk.route") X("pgtopk.overfetch") X("hnsw.ef_search") X("hnsw.iterative_scan")       \
+	    X("hnsw.max_scan_tuples") X("hnsw.scan_mem_multiplier") X("ivfflat.probes")            \
+		X("ivfflat.iterative_scan") X("ivfflat.max_probes")
 
 #define NAME(name) name,
 static const char *const worker_settings[] = {WORKER_SETTINGS(NAME)};
@@ -284,9 +284,14 @@ const char *facts_value(const struct facts *facts, const char *name)
 	return value && value[0] ? value : NULL;
 }
 
-const struct settings *facts_settings(const struct facts *facts)
+struct settings *facts_settings(const struct facts *facts)
 {
 	return facts->worker;
+}
+
+struct settings *facts_own_settings(const struct facts *facts)
+{
+	return facts->own;
 }
 
 /* Texts are read as standard_conforming_strings has them, and in an encoding whose

@@ -44,8 +44,10 @@ void facts_ask(struct session *session, const char *table_name,
 
 /* REFUSAL_none, or why a fresh session's state forbids routing. */
 enum refusal facts_check(const struct facts *facts);
-/* What must hold on the workers, without the budget. */
-const struct settings *facts_settings(const struct facts *facts);
+/* What must hold on the workers, without the budget; and what pgtopk itself goes by. The
+ * same objects as long as nothing in them changed. */
+struct settings *facts_settings(const struct facts *facts);
+struct settings *facts_own_settings(const struct facts *facts);
 /* The session's own value of a setting, NULL if it has none. */
 const char *facts_value(const struct facts *facts, const char *name);
 double facts_overfetch(const struct facts *facts);

@@ -206,8 +206,6 @@ void route_reset(struct session *session)
 	plan_unref(route->plan);
 	query_unref(route->query);
 	shardmap_unref(route->map);
-	settings_unref(route->request.settings);
-	settings_unref(route->request.old_settings);
 	topk_free(route->topk);
 	arena_free(route->arena);
 	memset(route, 0, sizeof(*route));
@@ -301,30 +299,6 @@ static int int_setting(const struct facts *facts, const char *name)
 	return text ? atoi(text) : 0;
 }
 
-/* Settings for the workers: the session's, and what the budget asks of the index. */
-static struct settings *make_settings(const struct facts *facts, const struct budget *budget,
-                                      bool iterative_scans)
-{
-	static const char *const passed_on[] = {"hnsw.max_scan_tuples", "hnsw.scan_mem_multiplier",
-	                                        "ivfflat.max_probes"};
-	static const char *const defaults[] = {"20000", "1", "32768"};
-	struct settings *settings = settings_copy(facts_settings(facts));
-
-	settings_put_int(settings, "hnsw.ef_search", budget->ef_search);
-	settings_put_int(settings, "ivfflat.probes", budget->probes ? budget->probes : 1);
-	if (iterative_scans) {
-		settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
-		settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");
-		for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
-			const char *value = facts_value(facts, passed_on[i]);
-
-			settings_put(settings, passed_on[i], value ? value : defaults[i]);
-		}
-	}
-	settings_seal(settings);
-	return settings;
-}
-
 static enum refusal make_budget(struct session *session, const struct wire_bind *bind)
 {
 	struct route *route = &session->route;
@@ -346,10 +320,8 @@ static enum refusal make_budget(struct session *session, const struct wire_bind 
 	asked.offset = request->offset = (uint64_t)offset;
 	if (!budget_make(&asked, &request->budget))
 		return REFUSAL_limit;
-	settings_unref(request->settings);
-	settings_unref(request->old_settings);
-	request->settings = make_settings(session->facts, &request->budget, true);
-	request->old_settings = make_settings(session->facts, &request->budget, false);
+	shard_settings_update(&session->shard_settings, session->facts, &request->budget);
+	request->settings = &session->shard_settings;
 	return REFUSAL_none;
 }
 
@@ -410,11 +382,11 @@ static void log_routed(const struct session *session, const struct scatter_resul
 		return;
 	log_event(session->proxy->log, LOG_INFO, "routed",
 	          "session=%" PRIu64 " table=%s shards=%u lanes=%u limit=%" PRIu64 " asked=%" PRIu64
-	          " received=%" PRIu64 " rows=%" PRIu64 " ef_search=%d iterative=%s ms=%.1f",
+	          " received=%" PRIu64 " rows=%" PRIu64 " ef_search=%d refilled=%s ms=%.1f",
 	          session->id, log_quote(query_table(route->query)), request->table->nshards,
 	          result->lanes, request->limit, request->budget.rows * request->table->nshards,
 	          result->received, result->rows, request->budget.ef_search,
-	          request->budget.iterative_scans ? "on" : "off",
+	          result->refilled ? "yes" : "no",
 	          (double)(loop_clock_us() - route->started_us) / 1000.);
 }
 

@@ -1,6 +1,13 @@
 /*
  * Scatter: see scatter.h.
  *
+ * Two passes: the first asks every shard by its index. If all shards together
+ * gave fewer rows than LIMIT + OFFSET, those that gave fewer than they were asked
+ * for are asked again without the index, because an index scan that ends early
+ * (a cap of pgvector's, NULL or zero vectors, which no index holds) looks just
+ * like a shard that has no more rows. Where the rows do suffice nothing can be
+ * missing but what lies farther than an index scan's own end.
+ *
  * A scatter lives until its last lane has ended, also when its owner has long
  * been told of a failure: connections must be read to their ReadyForQuery
  * before another query may use them. After the verdict (`done` was called or the
@@ -37,6 +44,7 @@ struct lane {
 	struct pool *pool;
 	struct worker *worker;
 	unsigned first, count;
+	unsigned asked;     /* how many of them in this pass */
 	unsigned completed; /* queries that came to their end */
 };
 
@@ -60,6 +68,9 @@ struct scatter {
 	bool check_passed;
 	struct loop_timer *timer;
 	struct topk *topk;
+	uint64_t *received; /* rows of each shard */
+	bool *wanted;       /* shards that this pass asks */
+	bool exact;         /* the second pass */
 	struct plan_text text;
 	uint16_t *formats;
 	struct scatter_result result;
@@ -83,6 +94,8 @@ static void free_scatter(void *owner)
 	topk_free(scatter->topk);
 	plan_text_fini(&scatter->text);
 	free(scatter->formats);
+	free(scatter->received);
+	free(scatter->wanted);
 	free(scatter->groups);
 	free(scatter->lanes);
 	free(scatter);
@@ -168,13 +181,48 @@ static const struct shardmap_node *lane_node(const struct lane *lane)
 	return shardmap_node(request->map, request->table->shards[lane->first].node);
 }
 
-/* All lanes are through and the map held: the answer is complete. */
+/*
+ * Which shards have to be asked again without their index; false: none. Nothing was
+ * pushed out of the top-K yet, since all rows together do not fill it.
+ */
+static bool want_exact(struct scatter *scatter)
+{
+	const struct scatter_request *request = &scatter->request;
+	uint64_t rows = 0;
+	bool any = false;
+
+	for (unsigned i = 0; i < request->table->nshards; i++)
+		rows += scatter->received[i];
+	if (scatter->exact || rows >= request->limit + request->offset)
+		return false;
+	for (unsigned i = 0; i < request->table->nshards; i++) {
+		scatter->wanted[i] = scatter->received[i] < request->budget.rows;
+		if (!scatter->wanted[i])
+			continue;
+		any = true;
+		scatter->received[i] = 0;
+		if (!topk_drop(scatter->topk, i))
+			abort();
+	}
+	return any;
+}
+
+/* All lanes are through and the map held: the answer is complete, or a second pass begins. */
 static void maybe_finish(struct scatter *scatter)
 {
 	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0 ||
 	    !scatter->check_passed)
 		return;
-	conclude(scatter, SCATTER_OK);
+	if (!want_exact(scatter)) {
+		conclude(scatter, SCATTER_OK);
+		return;
+	}
+	scatter->exact = true;
+	scatter->result.refilled = true;
+	scatter->next = 0;
+	scatter->nlanes = 0;
+	memset(scatter->lanes, 0, scatter->request.table->nshards * sizeof(*scatter->lanes));
+	start_groups(scatter);
 }
 
 /* ---- a lane ---- */
@@ -187,6 +235,7 @@ static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	if (concluded(scatter))
 		return;
 	scatter->result.received++;
+	scatter->received[id]++;
 	if (!topk_add(scatter->topk, id, body, len))
 		fail(scatter, SCATTER_FAILED, "a worker sent a row that does not fit its query");
 	else if (topk_bytes(scatter->topk) > (size_t)scatter->proxy->config->merge_memory)
@@ -242,7 +291,7 @@ static void lane_ready(void *owner)
 	struct scatter *scatter = lane->scatter;
 
 	lane_end(lane);
-	if (lane->completed != lane->count)
+	if (lane->completed != lane->asked)
 		fail(scatter, SCATTER_FAILED, "a worker skipped a query");
 	else
 		maybe_finish(scatter);
@@ -313,6 +362,9 @@ static void query_shards(struct lane *lane)
 	};
 
 	for (unsigned i = lane->first; i < lane->first + lane->count; i++) {
+		if (!scatter->wanted[i])
+			continue;
+		lane->asked++;
 		scatter->text.len = 0;
 		plan_shard_sql(request->plan, &request->table->shards[i], request->budget.rows,
 		               &scatter->text);
@@ -325,6 +377,13 @@ static void query_shards(struct lane *lane)
 	free(result_types);
 }
 
+static struct settings *lane_settings(const struct lane *lane)
+{
+	bool old = worker_facts(lane->worker)->vector_version < ITERATIVE_SCANS_VERSION;
+
+	return lane->scatter->request.settings->variants[lane->scatter->exact][old];
+}
+
 static void lane_start(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
@@ -334,9 +393,7 @@ static void lane_start(struct lane *lane)
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	worker_apply(worker, worker_facts(worker)->vector_version >= ITERATIVE_SCANS_VERSION
-	                         ? scatter->request.settings
-	                         : scatter->request.old_settings);
+	worker_apply(worker, lane_settings(lane));
 	query_shards(lane);
 	worker_sync(worker);
 }
@@ -387,12 +444,25 @@ static void on_worker(void *owner, struct worker *worker, const char *why)
 	start_groups(scatter);
 }
 
+static bool is_wanted(const struct scatter *scatter, const struct group *group)
+{
+	for (unsigned i = group->first; i < group->end; i++)
+		if (scatter->wanted[i])
+			return true;
+	return false;
+}
+
 static void start_groups(struct scatter *scatter)
 {
 	while (!concluded(scatter) && scatter->next < scatter->ngroups) {
 		struct group *group = &scatter->groups[scatter->next];
-		struct worker *worker = pool_take(group->pool, &scatter->pool_waiter);
+		struct worker *worker;
 
+		if (!is_wanted(scatter, group)) {
+			scatter->next++;
+			continue;
+		}
+		worker = pool_take(group->pool, &scatter->pool_waiter);
 		if (!worker)
 			return; /* on_worker() goes on */
 		scatter->next++;
@@ -490,6 +560,10 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->topk = topk_new(&spec);
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
+	scatter->received = zeroed(request->table->nshards * sizeof(*scatter->received));
+	scatter->wanted = zeroed(request->table->nshards * sizeof(*scatter->wanted));
+	for (unsigned i = 0; i < request->table->nshards; i++)
+		scatter->wanted[i] = true;
 	make_formats(scatter);
 	make_groups(scatter);
 	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);

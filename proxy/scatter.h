@@ -23,7 +23,7 @@
 #include "proxy/catalog.h"
 #include "proxy/description.h"
 #include "proxy/proxy.h"
-#include "proxy/settings.h"
+#include "proxy/shard_settings.h"
 
 struct scatter;
 
@@ -42,8 +42,7 @@ struct scatter_request {
 	struct catalog *catalog;
 	struct plan *plan;
 	struct description *description;
-	struct settings *settings;     /* what must hold on the workers, budget included */
-	struct settings *old_settings; /* the same for a pgvector without iterative scans */
+	const struct shard_settings *settings; /* what must hold on the workers */
 	struct budget budget;
 	uint64_t limit, offset;
 	const char *user;
@@ -61,6 +60,7 @@ struct scatter_result {
 	uint64_t rows;     /* in it */
 	uint64_t received; /* rows that the shards sent */
 	unsigned lanes;
+	bool refilled; /* shards were asked a second time, without their index */
 	char why[160]; /* for the log: which worker, SQLSTATE; never a message's text */
 };
 

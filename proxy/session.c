@@ -91,6 +91,7 @@ static void free_session(void *owner)
 	iobuf_fini(&session->held);
 	iobuf_fini(&session->message);
 	facts_free(session->facts);
+	shard_settings_fini(&session->shard_settings);
 	free(session->user);
 	free(session->database);
 	free(session);

@@ -23,6 +23,7 @@
 #include "proxy/proxy.h"
 #include "proxy/replies.h"
 #include "proxy/route.h"
+#include "proxy/shard_settings.h"
 #include "proxy/statements.h"
 #include "proxy/stream.h"
 #include "proxy/wire.h"
@@ -75,6 +76,7 @@ struct session {
 	void (*on_replies_drained)(struct session *session);
 
 	struct facts *facts;
+	struct shard_settings shard_settings;
 	struct statements statements;
 	uint64_t parses_sent;      /* Parse messages to the coordinator, */
 	uint64_t parses_confirmed; /* and those known to have succeeded */

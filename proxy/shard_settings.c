@@ -1,0 +1,70 @@
+/*
+ * Shard settings: see shard_settings.h. Every variant names the same settings as
+ * far as the worker's pgvector has them, so that going from one to another never
+ * needs a RESET.
+ */
+#include "proxy/shard_settings.h"
+
+#include <string.h>
+
+/* pgvector's own limits of an iterative scan, with its defaults where the session has set none. */
+static const struct {
+	const char *name;
+	const char *value;
+} limits[] = {
+    {"hnsw.max_scan_tuples", "20000"},
+    {"hnsw.scan_mem_multiplier", "1"},
+    {"ivfflat.max_probes", "32768"},
+};
+
+static struct settings *make(const struct shard_settings *from, bool exact, bool old)
+{
+	struct settings *settings = settings_copy(from->worker);
+
+	settings_put_int(settings, "hnsw.ef_search", from->ef_search);
+	settings_put_int(settings, "ivfflat.probes", from->probes);
+	if (exact)
+		settings_put(settings, "enable_indexscan", "off");
+	if (!old) {
+		settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
+		settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");
+		for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+			const char *value = settings_get(from->own, limits[i].name);
+
+			settings_put(settings, limits[i].name, value ? value : limits[i].value);
+		}
+	}
+	settings_seal(settings);
+	return settings;
+}
+
+void shard_settings_fini(struct shard_settings *settings)
+{
+	settings_unref(settings->worker);
+	settings_unref(settings->own);
+	for (int exact = 0; exact < 2; exact++)
+		for (int old = 0; old < 2; old++)
+			settings_unref(settings->variants[exact][old]);
+	memset(settings, 0, sizeof(*settings));
+}
+
+void shard_settings_update(struct shard_settings *settings, const struct facts *facts,
+                           const struct budget *budget)
+{
+	struct settings *worker = facts_settings(facts), *own = facts_own_settings(facts);
+
+	if (settings->worker == worker && settings->own == own &&
+	    settings->ef_search == budget->ef_search && settings->probes == budget->probes)
+		return;
+	settings_ref(worker);
+	settings_ref(own);
+	shard_settings_fini(settings);
+	settings->worker = worker;
+	settings->own = own;
+	settings->ef_search = budget->ef_search;
+	settings->probes = budget->probes ? budget->probes : 1;
+	for (int exact = 0; exact < 2; exact++)
+		for (int old = 0; old < 2; old++)
+			settings->variants[exact][old] = make(settings, exact, old);
+	settings->probes = budget->probes;
+}
