@@ -4,10 +4,13 @@
  *
  * One per database, made when the first vector query of that database comes.
  * Which provider (proxy/citus.c, proxy/partitions.c) follows from the
- * extensions found. A routed query validates the map while it runs: on Citus
- * each worker is asked for the shards just read (citus_check_sql()), on
- * partitions catalog_check() asks the coordinator once for all queries that
- * began before the check did.
+ * extensions found. A routed query validates the map while it runs:
+ * catalog_check() asks the coordinator once for all queries that began before
+ * the check did. A change made before a query began is seen by its check; one
+ * made later is in no answer's way, as the query might have run before it.
+ *
+ * A map is also loaded anew, behind the queries' backs, when it is a minute old:
+ * what no check covers (a new function or operator) holds for no longer.
  */
 #ifndef PROXY_CATALOG_H
 #define PROXY_CATALOG_H
@@ -49,6 +52,9 @@ struct catalog_waiter {
 void catalog_load(struct catalog *catalog, struct catalog_waiter *waiter);
 /* Forgets the map if it is still that generation: found stale. */
 void catalog_expire(struct catalog *catalog, uint64_t generation);
+/* A table was not in the map, or not routable: loads it anew, in the background, unless it is
+ * quite new. */
+void catalog_missed(struct catalog *catalog);
 /*
  * Is the table's part of that map still what the coordinator's catalogs say? Asked by a
  * check that starts after this call. Calls back with ok, or not ok: changed (why
@@ -57,12 +63,5 @@ void catalog_expire(struct catalog *catalog, uint64_t generation);
 void catalog_check(struct catalog *catalog, const struct shardmap *map,
                    const struct shardmap_table *table, struct catalog_waiter *waiter);
 void catalog_cancel(struct catalog_waiter *waiter); /* stops waiting; safe when not waiting */
-
-/*
- * Citus: the statement that a worker's lane ends with. Parameter 1 is an int8[] of
- * shard ids (text format: {1,2}); the answer is one int8 (text): how many of them this
- * node still holds.
- */
-const char *catalog_placement_check_sql(void);
 
 #endif

@@ -48,8 +48,8 @@ void config_free(struct config *config);
  * override it. False with a message (file:line: key: what is wrong; remedy) in
  * error.
  */
-bool config_from_arguments(struct config *config, int argc, char **argv,
-                           enum config_action *action, char *error, size_t error_size);
+bool config_from_arguments(struct config *config, int argc, char **argv, enum config_action *action,
+                           char *error, size_t error_size);
 /* One key; where is "etc/pgtopk.conf:12" or "command line". */
 bool config_set(struct config *config, const char *where, const char *key, const char *value,
                 char *error, size_t error_size);

@@ -14,20 +14,19 @@
 
 #include "proxy/wire.h"
 
-#define TYPE_OID(name)                                                                             \
-	"(SELECT t.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type t"                      \
-	" ON t.oid OPERATOR(pg_catalog.=) d.objid"                                                 \
+#define TYPE_OID(name)                                                                              \
+	"(SELECT t.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type t"                       \
+	" ON t.oid OPERATOR(pg_catalog.=) d.objid"                                                  \
 	" WHERE d.classid OPERATOR(pg_catalog.=) 1247 AND d.refclassid OPERATOR(pg_catalog.=) 3079" \
-	" AND d.refobjid OPERATOR(pg_catalog.=) e.oid"                                             \
+	" AND d.refobjid OPERATOR(pg_catalog.=) e.oid"                                              \
 	" AND t.typname OPERATOR(pg_catalog.=) '" name "'::pg_catalog.name) AS " name
 
 static const char greeting_sql[] =
-	"SELECT extversion, vector, halfvec, sparsevec,"
-	" pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL"
-	" FROM (SELECT e.extversion, " TYPE_OID("vector") ", " TYPE_OID("halfvec") ", "
-	TYPE_OID("sparsevec")
-	" FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name"
-	" OFFSET 0) facts";
+    "SELECT extversion, vector, halfvec, sparsevec,"
+    " pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL"
+    " FROM (SELECT e.extversion, " TYPE_OID("vector") ", " TYPE_OID("halfvec") ", " TYPE_OID(
+	"sparsevec") " FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name"
+		     " OFFSET 0) facts";
 
 static void read_text(struct wire_reader *values, char *text, size_t size)
 {
@@ -94,10 +93,10 @@ static void on_lost(void *owner, const char *why)
 }
 
 static const struct worker_job job = {
-	.on_row = on_row,
-	.on_error = on_error,
-	.on_ready = on_ready,
-	.on_lost = on_lost,
+    .on_row = on_row,
+    .on_error = on_error,
+    .on_ready = on_ready,
+    .on_lost = on_lost,
 };
 
 void greeting_run(struct greeting *greeting, struct worker *worker,

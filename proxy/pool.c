@@ -40,14 +40,14 @@ struct pool {
 	bool coordinator;
 	struct address address; /* where to connect, unless coordinator */
 	char *database;
-	char *user; /* NULL: the configuration's */
+	char *user;          /* NULL: the configuration's */
 	struct member *idle; /* used last first */
 	struct member *others;
 	struct pool_stats stats;
 	struct pool_waiter *waiting; /* first come first */
 	struct loop_timer *timer;    /* idle time-outs and the waiters' patience */
 	bool timing;
-	bool scheduled;              /* serve() will run */
+	bool scheduled; /* serve() will run */
 	uint64_t back_off_until_ms;
 	char *last_error;
 	UT_hash_handle hh;
@@ -215,9 +215,9 @@ static void start_member(struct pool *pool)
 	const char *const keywords[] = {"dbname", "user", "host", "port", NULL};
 	const char *values[] = {pool->database, pool->user, NULL, NULL, NULL};
 	struct pq_target target = {
-		.conninfo = pool->coordinator ? pools->config->coordinator : pools->config->worker,
-		.keywords = keywords,
-		.values = values,
+	    .conninfo = pool->coordinator ? pools->config->coordinator : pools->config->worker,
+	    .keywords = keywords,
+	    .values = values,
 	};
 
 	if (!pool->coordinator) {
@@ -227,8 +227,9 @@ static void start_member(struct pool *pool)
 	}
 	member->pool = pool;
 	link_member(member, MEMBER_CONNECTING);
-	member->attempt = pq_connect(pools->loop, pools->cancels, &target,
-	                             (uint64_t)pools->config->connect_timeout, on_connected, member);
+	member->attempt =
+	    pq_connect(pools->loop, pools->cancels, &target,
+	               (uint64_t)pools->config->connect_timeout, on_connected, member);
 }
 
 static bool may_connect(const struct pool *pool)
@@ -274,7 +275,8 @@ static void refuse_all(struct pool *pool)
 	char why[256];
 
 	snprintf(why, sizeof(why), "%s", pool->last_error);
-	for (unsigned n = pool->stats.waiting; n > 0 && pool->waiting; n--) /* they may come again */
+	for (unsigned n = pool->stats.waiting; n > 0 && pool->waiting;
+	     n--) /* they may come again */
 		refuse(pool->waiting, why);
 }
 
@@ -413,10 +415,18 @@ static void free_pool(struct pool *pool)
 
 	while (pool->waiting)
 		dequeue(pool->waiting);
-	DL_FOREACH_SAFE(pool->idle, member, next)
+	DL_FOREACH_SAFE (pool->idle, member, next)
 		free_member(member);
-	DL_FOREACH_SAFE(pool->others, member, next)
+	while ((member = pool->others) != NULL) {
+		if (member->state == MEMBER_BUSY) { /* its owner gives it back, or never will */
+			struct worker *worker = member->worker;
+
+			worker_abort(worker, "shutdown");
+			if (pool->others != member)
+				continue;
+		}
 		free_member(member);
+	}
 	loop_timer_free(pool->timer);
 	address_fini(&pool->address);
 	free(pool->database);
@@ -437,7 +447,7 @@ static void free_pools(void *owner)
 	struct pools *pools = owner;
 	struct pool *pool, *next;
 
-	HASH_ITER(hh, pools->by_key, pool, next) {
+	HASH_ITER (hh, pools->by_key, pool, next) {
 		HASH_DEL(pools->by_key, pool);
 		pool->scheduled = true; /* never again */
 		free_pool(pool);
@@ -479,8 +489,8 @@ static struct pool *new_pool(struct pools *pools, const char *host, int port, co
 	pool->pools = pools;
 	pool->coordinator = host == NULL;
 	if (host)
-		address_resolve(&pool->address, &pools->config->node_map, pools->coordinator_host, host,
-		                port);
+		address_resolve(&pool->address, &pools->config->node_map, pools->coordinator_host,
+		                host, port);
 	else
 		address_set(&pool->address, "coordinator", 0);
 	pool->database = must(strdup(database));

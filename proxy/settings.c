@@ -68,8 +68,8 @@ static struct setting *find(const struct settings *settings, const char *name)
 
 	memcpy(&key.name, &name, sizeof(name)); /* only read */
 	if (settings->sealed)
-		return settings->count == 0 ? NULL :
-		                              bsearch(&key, settings->items, settings->count,
+		return settings->count == 0 ? NULL
+		                            : bsearch(&key, settings->items, settings->count,
 		                                      sizeof(key), compare_settings);
 	for (unsigned i = 0; i < settings->count; i++)
 		if (compare_names(settings->items[i].name, name) == 0)
@@ -110,7 +110,8 @@ void settings_put_int(struct settings *settings, const char *name, int64_t value
 static uint64_t hash_text(uint64_t hash, const char *text, bool folded)
 {
 	for (;; text++) { /* FNV-1a, the NUL included */
-		hash = (hash ^ (uint64_t)(folded ? fold(*text) : (unsigned char)*text)) * 0x100000001b3u;
+		hash = (hash ^ (uint64_t)(folded ? fold(*text) : (unsigned char)*text)) *
+		       0x100000001b3u;
 		if (!*text)
 			return hash;
 	}
@@ -239,9 +240,9 @@ static void add_change(void *owner, const char *name, const char *value)
 {
 	struct change *change = owner;
 	char text[80];
-	int len = snprintf(text, sizeof(text), "%s pg_catalog.set_config($%u,$%u,false)",
-	                   change->count ? "," : "SELECT", 2 * change->count + 1,
-	                   2 * change->count + 2);
+	int len =
+	    snprintf(text, sizeof(text), "%s pg_catalog.set_config($%u,$%u,false)",
+	             change->count ? "," : "SELECT", 2 * change->count + 1, 2 * change->count + 2);
 
 	assert(len > 0 && (size_t)len < sizeof(text));
 	iobuf_append(change->sql, text, (size_t)len);

@@ -36,14 +36,14 @@ struct worker {
 
 	const struct worker_job *job; /* NULL: idle */
 	void *owner;
-	bool synced;    /* the job's pipeline is complete */
-	bool held;      /* ReadyForQuery came while a CancelRequest was on its way */
-	bool failed;    /* an error was reported: silence until ReadyForQuery */
-	bool in_block;  /* the server says it is in a transaction block: of no more use */
+	bool synced;   /* the job's pipeline is complete */
+	bool held;     /* ReadyForQuery came while a CancelRequest was on its way */
+	bool failed;   /* an error was reported: silence until ReadyForQuery */
+	bool in_block; /* the server says it is in a transaction block: of no more use */
 	bool lost;
-	bool gone;      /* freed; memory goes at the turn's end */
+	bool gone; /* freed; memory goes at the turn's end */
 	bool dispatching;
-	char why[256];  /* why it was, or is about to be, lost */
+	char why[256]; /* why it was, or is about to be, lost */
 
 	void (*on_idle_lost)(void *keeper, const char *why);
 	void *keeper;
@@ -72,7 +72,6 @@ static void skip_step(struct worker *worker)
 
 /* ---- the end ---- */
 
-/* From the stream's events only. */
 static void lose(struct worker *worker, const char *why)
 {
 	const struct worker_job *job = worker->job;
@@ -100,8 +99,8 @@ static void protocol_error(struct worker *worker, uint8_t type)
 	char why[128];
 	const struct step *step = steps_first(&worker->steps);
 
-	snprintf(why, sizeof(why), "protocol error: unexpected %s (step %d)", wire_backend_name(type),
-	         step ? (int)step->kind : -1);
+	snprintf(why, sizeof(why), "protocol error: unexpected %s (step %d)",
+	         wire_backend_name(type), step ? (int)step->kind : -1);
 	lose(worker, why);
 }
 
@@ -132,6 +131,12 @@ void worker_free(struct worker *worker)
 	if (!worker->dispatching)
 		stream_close(&worker->stream);
 	loop_defer(worker->loop, destroy, worker);
+}
+
+void worker_abort(struct worker *worker, const char *why)
+{
+	if (worker->job)
+		lose(worker, why);
 }
 
 /* ---- ready for the next job ---- */
@@ -214,8 +219,9 @@ static bool on_error_response(struct worker *worker, const uint8_t *body, size_t
 	if (!severity || strcmp(severity, "ERROR") != 0) { /* the end follows */
 		sqlstate = wire_error_field(body, len, 'C');
 		message = wire_error_field(body, len, 'M');
-		snprintf(worker->why, sizeof(worker->why), "%s %s: %s", severity ? severity : "FATAL",
-		         sqlstate ? sqlstate : "?????", message ? message : "");
+		snprintf(worker->why, sizeof(worker->why), "%s %s: %s",
+		         severity ? severity : "FATAL", sqlstate ? sqlstate : "?????",
+		         message ? message : "");
 		return true;
 	}
 	if (!step || !worker->job)
@@ -235,9 +241,9 @@ static bool on_error_response(struct worker *worker, const uint8_t *body, size_t
 static void report_mismatch(struct worker *worker, unsigned id)
 {
 	struct wire_error error = {
-		.severity = "ERROR",
-		.sqlstate = "42804",
-		.message = "the shard's columns are not of the table's types",
+	    .severity = "ERROR",
+	    .sqlstate = "42804",
+	    .message = "the shard's columns are not of the table's types",
 	};
 	struct iobuf message;
 
@@ -333,7 +339,8 @@ static bool on_message(struct worker *worker, uint8_t type, const uint8_t *body,
 	case WIRE_BE_CloseComplete:
 		return on_step_done(worker, STEP_CLOSE);
 	case WIRE_BE_ParameterDescription: /* RowDescription or NoData follows */
-		return steps_first(&worker->steps) && steps_first(&worker->steps)->kind == STEP_DESCRIBE;
+		return steps_first(&worker->steps) &&
+		       steps_first(&worker->steps)->kind == STEP_DESCRIBE;
 	case WIRE_BE_RowDescription:
 		return len > 0 && on_description(worker, body, len);
 	case WIRE_BE_NoData:
@@ -370,8 +377,10 @@ static void dispatch(struct worker *worker)
 			break;
 		}
 		if (frame == WIRE_FRAME_MORE || total > have) {
-			if (frame == WIRE_FRAME_OK) /* fewer, larger reads; not all at a peer's word */
-				iobuf_reserve(in, total - have < READ_AHEAD_MAX ? total - have : READ_AHEAD_MAX);
+			if (frame ==
+			    WIRE_FRAME_OK) /* fewer, larger reads; not all at a peer's word */
+				iobuf_reserve(in, total - have < READ_AHEAD_MAX ? total - have
+				                                                : READ_AHEAD_MAX);
 			break;
 		}
 		if (!on_message(worker, type, message + WIRE_HEADER, total - WIRE_HEADER))
@@ -396,8 +405,8 @@ static void on_closed(void *owner, int error)
 }
 
 static const struct stream_ops stream_ops = {
-	.on_input = on_input,
-	.on_closed = on_closed,
+    .on_input = on_input,
+    .on_closed = on_closed,
 };
 
 struct worker *worker_new(struct loop *loop, struct pq_link *link)
@@ -412,7 +421,8 @@ struct worker *worker_new(struct loop *loop, struct pq_link *link)
 	worker->tls = ssl ? tls_wrap(ssl) : NULL;
 	worker->prepared = prepared_new();
 	worker->timer = loop_timer_new(loop, on_impatient, worker);
-	stream_open(&worker->stream, loop, pq_link_fd(link), false, worker->tls, &stream_ops, worker);
+	stream_open(&worker->stream, loop, pq_link_fd(link), false, worker->tls, &stream_ops,
+	            worker);
 	return worker;
 }
 
@@ -445,7 +455,8 @@ static struct prepared_statement *prepare(struct worker *worker, const struct wo
 	statement = prepared_get(worker->prepared, query, &is_new);
 	if (!is_new)
 		return statement;
-	wire_put_parse(out, statement->name, query->sql, query->sql_len, query->ntypes, query->types);
+	wire_put_parse(out, statement->name, query->sql, query->sql_len, query->ntypes,
+	               query->types);
 	steps_push(&worker->steps, STEP_PARSE, query->id, statement);
 	if (query->result_types) {
 		wire_put_describe(out, 'S', statement->name);

@@ -57,7 +57,11 @@ struct worker_query {
 
 /* Takes the link over. `settings` of a new connection are the server's own (unknown). */
 struct worker *worker_new(struct loop *loop, struct pq_link *link);
-void worker_free(struct worker *worker); /* NULL is allowed; within a callback too: freed at the turn's end */
+void worker_free(
+    struct worker *worker); /* NULL is allowed; within a callback too: freed at the turn's end */
+
+/* Ends the job, if there is one, with on_lost: nobody will wait for the rest. */
+void worker_abort(struct worker *worker, const char *why);
 
 /* Needs an idle worker; if it was lost meanwhile, on_lost follows worker_sync(). */
 void worker_begin(struct worker *worker, const struct worker_job *job, void *owner);

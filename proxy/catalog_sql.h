@@ -1,0 +1,50 @@
+/*
+ * Catalog SQL: what is asked of the coordinator whatever the provider. Base
+ * tables only; written for search_path = pg_catalog, pg_temp.
+ * For proxy/mapload.c alone.
+ */
+#ifndef PROXY_CATALOG_SQL_H
+#define PROXY_CATALOG_SQL_H
+
+static const char begin_sql[] = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+static const char extensions_sql[] =
+    "SELECT e.extname, n.nspname, t.typname, t.oid FROM pg_catalog.pg_extension e"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+    " LEFT JOIN (pg_catalog.pg_depend d JOIN pg_catalog.pg_type t ON t.oid = d.objid"
+    " AND t.typname IN ('vector', 'halfvec', 'sparsevec'))"
+    " ON d.classid = 1247 AND d.refclassid = 3079 AND d.refobjid = e.oid"
+    " AND e.extname = 'vector' WHERE e.extname IN ('citus', 'vector')";
+
+/* Built in: the same on every node, as text and in binary. Not so what is written by
+ * name and stored as a node's own OID. */
+#define IS_BUILTIN(t)                                                                              \
+	"(" t ".oid < 16384 AND " t ".typtype IN ('b', 'r', 'm') AND " t ".typname !~ '^_?reg'"    \
+	" AND " t ".typname NOT IN ('aclitem', 'pg_node_tree', 'pg_ndistinct', 'pg_dependencies'," \
+	" 'pg_mcv_list', 'gtsvector'))"
+static const char columns_sql[] =
+    "SELECT a.attrelid, a.attnum, a.attname, a.atttypid, " IS_BUILTIN("t") " AND (t.typelem = 0 OR t.typcategory <> 'A' OR " IS_BUILTIN(
+	"e") ")"
+	     " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+	     " LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem"
+	     " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
+	     " ORDER BY a.attrelid, a.attnum";
+
+/* 1255: pg_proc, 2617: pg_operator, 3079: pg_extension */
+static const char functions_sql[] =
+    "SELECT p.proname FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_depend d"
+    " ON d.classid = 1255 AND d.objid = p.oid AND d.refclassid = 3079 AND d.refobjid ="
+    " (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'vector')"
+    " GROUP BY p.proname HAVING pg_catalog.bool_and((d.objid IS NOT NULL"
+    " OR p.pronamespace = 11 AND p.oid < 16384)"
+    " AND p.prokind = 'f' AND p.provolatile = 'i' AND NOT p.proretset)";
+
+static const char operators_sql[] =
+    "SELECT DISTINCT o.oprname FROM pg_catalog.pg_operator o"
+    " WHERE o.oprname IN ('<->', '<#>', '<=>', '<+>', '<~>', '<%>')"
+    " AND (o.oprleft = ANY ($1::pg_catalog.oid[]) OR o.oprright = ANY ($1::pg_catalog.oid[]))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 2617"
+    " AND d.objid = o.oid AND d.refclassid = 3079 AND d.refobjid ="
+    " (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'vector'))";
+
+#endif
