@@ -38,6 +38,8 @@ struct check {
 	bool flying;
 	struct pool_waiter pool_waiter;
 	struct worker *worker;
+	struct loop_timer *timer; /* its patience; made by the first flight */
+	bool again;               /* lost a connection once already */
 	unsigned rows;
 	bool same;
 	char error[160];
@@ -65,6 +67,7 @@ struct catalog {
 	struct state *current;
 	struct state *previous; /* before the last refresh */
 	struct mapload *load;
+	struct loop_timer *load_timer;
 	uint64_t load_started_us;
 	uint64_t failed_ms;
 	char *failure;                 /* of the last load */
@@ -86,6 +89,7 @@ struct catalogs {
 };
 
 static void fly(struct check *check);
+static void take_worker(struct check *check);
 
 static void *must(void *memory)
 {
@@ -195,6 +199,7 @@ static void free_state(struct state *state)
 		pool_cancel(&check->pool_waiter);
 		if (check->worker)
 			pool_give(state->catalog->pool, check->worker);
+		loop_timer_free(check->timer);
 		free(check);
 	}
 	mapload_checks_free(state->whats, state->nwhats);
@@ -258,6 +263,7 @@ static void on_loaded(void *owner, struct mapload_result *result)
 	struct state *oldest = catalog->previous;
 
 	catalog->load = NULL;
+	loop_timer_stop(catalog->load_timer);
 	free(catalog->failure);
 	catalog->failure = NULL;
 	if (!result->map) {
@@ -276,6 +282,14 @@ static void on_loaded(void *owner, struct mapload_result *result)
 	ring_tell(&catalog->loading, true, NULL);
 }
 
+static void on_load_timeout(void *owner)
+{
+	struct catalog *catalog = owner;
+
+	if (catalog->load)
+		mapload_abort(catalog->load, "no answer in time (worker_timeout)");
+}
+
 static void start_load(struct catalog *catalog)
 {
 	struct catalogs *catalogs = catalog->catalogs;
@@ -283,8 +297,9 @@ static void start_load(struct catalog *catalog)
 	if (catalog->load)
 		return;
 	catalog->load_started_us = loop_clock_us();
-	catalog->load = mapload_start(catalogs->loop, catalog->pool, ++catalogs->last_generation,
-	                              on_loaded, catalog);
+	loop_timer_start(catalog->load_timer, (uint64_t)catalogs->config->worker_timeout);
+	catalog->load =
+	    mapload_start(catalog->pool, ++catalogs->last_generation, on_loaded, catalog);
 }
 
 void catalog_load(struct catalog *catalog, struct catalog_waiter *waiter)
@@ -348,6 +363,7 @@ static void land(struct check *check)
 	if (check->worker)
 		pool_give(state->catalog->pool, check->worker);
 	check->worker = NULL;
+	loop_timer_stop(check->timer);
 	ring_tell(&check->current, ok, why);
 	check->flying = false;
 	if (!ring_is_empty(&check->next))
@@ -380,12 +396,28 @@ static void on_ready(void *owner)
 	land(owner);
 }
 
+/* A connection that had died unnoticed, of an old server perhaps, is worth a second try. */
 static void on_lost(void *owner, const char *why)
 {
 	struct check *check = owner;
 
+	if (!check->again) {
+		check->again = true;
+		pool_give(check->state->catalog->pool, check->worker);
+		take_worker(check);
+		return;
+	}
 	snprintf(check->error, sizeof(check->error), "the check of the shard map failed: %s", why);
 	land(check);
+}
+
+static void on_timeout(void *owner)
+{
+	struct check *check = owner;
+
+	check->again = true;
+	if (check->worker) /* else the pool's own patience ends it */
+		worker_abort(check->worker, "no answer in time (worker_timeout)");
 }
 
 static const struct worker_job job = {
@@ -416,28 +448,42 @@ static void on_worker(void *owner, struct worker *worker, const char *why)
 {
 	struct check *check = owner;
 
-	if (worker)
+	if (worker) {
 		ask(check, worker);
-	else
+	} else {
+		check->again = true;
 		on_lost(check, why);
+	}
 }
 
-static void fly(struct check *check)
+static void take_worker(struct check *check)
 {
 	struct worker *worker;
 
-	assert(!check->flying && ring_is_empty(&check->current));
-	check->flying = true;
-	check->state->flights++;
+	check->worker = NULL;
 	check->rows = 0;
-	check->same = false;
-	check->error[0] = '\0';
-	ring_move(&check->current, &check->next);
 	check->pool_waiter.fn = on_worker;
 	check->pool_waiter.owner = check;
 	worker = pool_take(check->state->catalog->pool, &check->pool_waiter);
 	if (worker)
 		ask(check, worker);
+}
+
+static void fly(struct check *check)
+{
+	struct catalogs *catalogs = check->state->catalog->catalogs;
+
+	assert(!check->flying && ring_is_empty(&check->current));
+	check->flying = true;
+	check->state->flights++;
+	check->same = false;
+	check->again = false;
+	check->error[0] = '\0';
+	ring_move(&check->current, &check->next);
+	if (!check->timer)
+		check->timer = loop_timer_new(catalogs->loop, on_timeout, check);
+	loop_timer_start(check->timer, (uint64_t)catalogs->config->worker_timeout);
+	take_worker(check);
 }
 
 static struct check *find_check(const struct catalog *catalog, uint64_t generation, uint32_t oid)
@@ -503,6 +549,7 @@ void catalogs_free(struct catalogs *catalogs)
 	HASH_ITER (hh, catalogs->by_database, catalog, next) {
 		HASH_DEL(catalogs->by_database, catalog);
 		mapload_free(catalog->load);
+		loop_timer_free(catalog->load_timer);
 		while (catalog->states)
 			free_state(catalog->states);
 		loop_defer(catalogs->loop, free_catalog, catalog);
@@ -524,6 +571,7 @@ struct catalog *catalogs_get(struct catalogs *catalogs, const char *database)
 	catalog->id = ++catalogs->last_id;
 	/* the configuration's user, also where a session has the same: a pool of its own */
 	catalog->pool = pools_get(catalogs->pools, NULL, 0, database, NULL);
+	catalog->load_timer = loop_timer_new(catalogs->loop, on_load_timeout, catalog);
 	ring_init(&catalog->loading);
 	ring_init(&catalog->told_ok);
 	ring_init(&catalog->told_failure);

@@ -342,10 +342,15 @@ static void prepare_statement(struct session *session, const struct statement *s
 static void handle_bind(struct session *session)
 {
 	struct wire_bind bind;
-	struct statement *statement = bound_statement(session, &bind);
+	struct statement *statement = NULL;
 
-	if (statement && bind.portal[0] == '\0')
-		statements_drop_portal(&session->statements, ""); /* replaced, as in the server */
+	if (wire_read_bind(body(session), body_len(session), &bind)) {
+		statement = statements_find(&session->statements, bind.statement);
+		if (bind.portal[0] == '\0') /* replaced, as in the server, whatever the statement */
+			statements_drop_portal(&session->statements, "");
+	} else {
+		extended_abandon(session); /* the coordinator finds the error in it */
+	}
 	if (statement)
 		prepare_statement(session, statement, on_bound);
 	else
@@ -523,6 +528,8 @@ static void handle_close(struct session *session)
 		forward(session);
 		return;
 	}
+	if (kind == 'S')
+		release_portals_of(session, name);
 	statement = kind == 'S' ? statements_find(&session->statements, name) : NULL;
 	if ((statement && statement->here_only) ||
 	    (kind == 'P' && statements_find_portal(&session->statements, name))) {

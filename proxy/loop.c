@@ -25,8 +25,8 @@ struct loop_signal {
 
 struct loop {
 	struct ev_loop *ev;
-	ev_prepare at_turn_end; /* runs before the loop blocks again */
-	struct loop_deferred *deferred;
+	ev_prepare at_turn_end;                         /* runs before the loop blocks again */
+	struct loop_deferred *deferred, **deferred_end; /* in order; the last one's next */
 	struct loop_signal *signals;
 };
 
@@ -64,6 +64,8 @@ static void run_deferred(struct ev_loop *ev, ev_prepare *watcher, int revents)
 		struct loop_deferred *first = loop->deferred;
 
 		loop->deferred = first->next;
+		if (!loop->deferred)
+			loop->deferred_end = &loop->deferred;
 		first->fn(first->owner);
 		free(first);
 	}
@@ -78,6 +80,7 @@ struct loop *loop_new(void)
 		return NULL;
 	loop = allocate(sizeof(*loop));
 	loop->ev = ev;
+	loop->deferred_end = &loop->deferred;
 	loop->at_turn_end.data = loop;
 	ev_prepare_init(&loop->at_turn_end, run_deferred);
 	ev_prepare_start(ev, &loop->at_turn_end);
@@ -246,11 +249,9 @@ void loop_on_signal(struct loop *loop, int signum, loop_signal_fn *fn, void *own
 void loop_defer(struct loop *loop, loop_defer_fn *fn, void *owner)
 {
 	struct loop_deferred *deferred = allocate(sizeof(*deferred));
-	struct loop_deferred **end = &loop->deferred;
 
 	deferred->fn = fn;
 	deferred->owner = owner;
-	while (*end)
-		end = &(*end)->next;
-	*end = deferred;
+	*loop->deferred_end = deferred;
+	loop->deferred_end = &deferred->next;
 }

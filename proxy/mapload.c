@@ -51,7 +51,6 @@ struct table {
 };
 
 struct mapload {
-	struct loop *loop;
 	struct pool *pool;
 	uint64_t generation;
 	void (*done)(void *owner, struct mapload_result *result);
@@ -476,31 +475,22 @@ static void ask_checks(struct mapload *load)
 	ask(load, ASK_NOTHING, "COMMIT", NULL);
 }
 
-static bool all_checked(const struct mapload *load)
-{
-	for (unsigned i = 0; i < load->ntables; i++)
-		if (!load->checks[i].answer)
-			return false;
-	return true;
-}
-
 static void on_ready(void *owner)
 {
 	struct mapload *load = owner;
+	bool last = load->phase == PHASE_CHECKS;
 
+	for (unsigned i = 0; last && i < load->ntables; i++)
+		load->malformed |= !load->checks[i].answer;
 	if (load->malformed && !load->error[0])
-		snprintf(load->error, sizeof(load->error),
-		         "catalog query: a row of unexpected form");
+		snprintf(load->error, sizeof(load->error), "catalog query: an unexpected answer");
 	if (load->error[0]) {
 		fail(load);
-	} else if (load->phase < PHASE_CHECKS) {
+	} else if (last) {
+		succeed(load);
+	} else {
 		load->phase++;
 		run_phase(load);
-	} else if (!all_checked(load)) {
-		snprintf(load->error, sizeof(load->error), "a check of a table gave no answer");
-		fail(load);
-	} else {
-		succeed(load);
 	}
 }
 
@@ -586,12 +576,11 @@ static void take_worker(struct mapload *load)
 		start(load, worker);
 }
 
-struct mapload *mapload_start(struct loop *loop, struct pool *pool, uint64_t generation,
+struct mapload *mapload_start(struct pool *pool, uint64_t generation,
                               void (*done)(void *owner, struct mapload_result *result), void *owner)
 {
 	struct mapload *load = must(calloc(1, sizeof(*load)));
 
-	load->loop = loop;
 	load->pool = pool;
 	load->generation = generation;
 	load->done = done;
@@ -601,4 +590,11 @@ struct mapload *mapload_start(struct loop *loop, struct pool *pool, uint64_t gen
 	iobuf_init(&load->scratch);
 	take_worker(load);
 	return load;
+}
+
+void mapload_abort(struct mapload *load, const char *why)
+{
+	load->tries = MAX_TRIES;
+	if (load->worker)
+		worker_abort(load->worker, why);
 }

@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proxy/loop.h"
 #include "proxy/pool.h"
 #include "proxy/provider.h"
 
@@ -35,9 +34,11 @@ struct mapload_result {
 };
 
 /* Calls back once, from the loop; the load is gone then. `pool` is the coordinator's. */
-struct mapload *mapload_start(struct loop *loop, struct pool *pool, uint64_t generation,
+struct mapload *mapload_start(struct pool *pool, uint64_t generation,
                               void (*done)(void *owner, struct mapload_result *result),
                               void *owner);
+/* Fails it, if it is not waiting for its connection only: that has a limit of its own. */
+void mapload_abort(struct mapload *load, const char *why);
 void mapload_free(struct mapload *load); /* gives up; NULL is allowed */
 void mapload_checks_free(struct mapload_check *checks, unsigned nchecks);
 

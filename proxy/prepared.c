@@ -221,3 +221,14 @@ bool prepared_answers(const struct prepared_statement *statement, const uint8_t 
 			return false;
 	return true;
 }
+
+void prepared_put_mismatch(struct iobuf *message)
+{
+	struct wire_error error = {
+	    .severity = "ERROR",
+	    .sqlstate = "42804",
+	    .message = "the shard's columns are not of the table's types",
+	};
+
+	wire_put_error(message, WIRE_BE_ErrorResponse, &error);
+}

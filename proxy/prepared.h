@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "proxy/iobuf.h"
+
 #define PREPARED_MAX 256
 #define PREPARED_MAX_BYTES ((size_t)1024 * 1024)
 
@@ -55,6 +57,9 @@ struct prepared_statement *prepared_next_to_close(struct prepared *prepared);
 
 /* Does a RowDescription (len 0: no columns) say what the query expected? */
 bool prepared_answers(const struct prepared_statement *statement, const uint8_t *body, size_t len);
+
+/* The ErrorResponse for one that does not. */
+void prepared_put_mismatch(struct iobuf *message);
 
 void prepared_ref(struct prepared_statement *statement);
 void prepared_unref(struct prepared_statement *statement);

@@ -11,7 +11,8 @@
 #include "proxy/wire.h"
 
 #define HIDDEN 0x80
-#define KIND(entry) ((enum reply)((entry)&0x7f))
+#define COPY_ENDED 0x40 /* CopyDone or CopyFail was sent behind it */
+#define KIND(entry) ((enum reply)((entry)&0x3f))
 
 void replies_init(struct replies *replies)
 {
@@ -88,6 +89,8 @@ void replies_expect(struct replies *replies, enum reply reply, bool hidden)
 
 void replies_copy_ended(struct replies *replies)
 {
+	if (!replies->copying_in && replies->count > 0) /* the server may not have begun yet */
+		replies->ring[(replies->first + replies->count - 1) & (replies->cap - 1)] |= COPY_ENDED;
 	replies->copying_in = false;
 }
 
@@ -104,24 +107,27 @@ static void failed(struct replies *replies)
 		replies->failed = true;
 }
 
-/* COPY FROM STDIN by Execute: a Sync that the client had sent along is ignored. */
+/* COPY FROM STDIN by Execute: a Sync that the client had sent ahead of CopyDone is ignored. */
 static void copy_began(struct replies *replies)
 {
+	bool ended = head(replies) & COPY_ENDED;
+
 	if (KIND(head(replies)) != REPLY_EXECUTE)
 		return;
-	replies->copying_in = true;
-	while (replies->count > 1) {
+	while (!ended && replies->count > 1) {
 		size_t second = (replies->first + 1) & (replies->cap - 1);
 
 		if (KIND(replies->ring[second]) != REPLY_SYNC)
-			return;
+			break;
+		ended = replies->ring[second] & COPY_ENDED;
 		replies->ring[second] = head(replies);
 		replies->first = second;
 		replies->count--;
 		replies->syncs--;
-		replies->unsynced = true;
-		replies->touched = true;
 	}
+	replies->copying_in = !ended;
+	if (replies->syncs == 0)
+		replies->unsynced = replies->touched = true;
 }
 
 /* The reply that a message of this type completes; REPLY_QUERY only by ReadyForQuery. */

@@ -110,6 +110,8 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	enum refusal refusal;
 
 	route->table = table->oid ? shardmap_table_by_oid(route->map, table->oid) : NULL;
+	if (table->oid && (!route->table || !route->table->routable))
+		catalog_missed(route->catalog);
 	if (!route->table)
 		return REFUSAL_not_sharded;
 	if (!route->table->routable)

@@ -64,16 +64,22 @@ struct settings *settings_new(void)
 
 static struct setting *find(const struct settings *settings, const char *name)
 {
-	struct setting key;
+	unsigned low = 0, high = settings->count;
 
-	memcpy(&key.name, &name, sizeof(name)); /* only read */
-	if (settings->sealed)
-		return settings->count == 0 ? NULL
-		                            : bsearch(&key, settings->items, settings->count,
-		                                      sizeof(key), compare_settings);
-	for (unsigned i = 0; i < settings->count; i++)
+	for (unsigned i = 0; !settings->sealed && i < settings->count; i++)
 		if (compare_names(settings->items[i].name, name) == 0)
 			return &settings->items[i];
+	while (settings->sealed && low < high) {
+		unsigned middle = (low + high) / 2;
+		int order = compare_names(settings->items[middle].name, name);
+
+		if (order == 0)
+			return &settings->items[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
 	return NULL;
 }
 

@@ -21,6 +21,8 @@ static struct settings *make(const struct shard_settings *from, bool exact, bool
 {
 	struct settings *settings = settings_copy(from->worker);
 
+	/* a policy on a shard would hide rows that the coordinator shows: an error instead */
+	settings_put(settings, "row_security", "off");
 	settings_put_int(settings, "hnsw.ef_search", from->ef_search);
 	settings_put_int(settings, "ivfflat.probes", from->probes);
 	if (exact)

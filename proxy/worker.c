@@ -97,10 +97,8 @@ static void lose(struct worker *worker, const char *why)
 static void protocol_error(struct worker *worker, uint8_t type)
 {
 	char why[128];
-	const struct step *step = steps_first(&worker->steps);
 
-	snprintf(why, sizeof(why), "protocol error: unexpected %s (step %d)",
-	         wire_backend_name(type), step ? (int)step->kind : -1);
+	snprintf(why, sizeof(why), "protocol error: unexpected %s", wire_backend_name(type));
 	lose(worker, why);
 }
 
@@ -164,10 +162,7 @@ static void on_cancelled(void *owner)
 
 static void on_impatient(void *owner)
 {
-	struct worker *worker = owner;
-
-	if (worker->held)
-		lose(worker, "a cancel request did not arrive in time");
+	lose(owner, "a cancel request did not arrive in time");
 }
 
 static bool on_ready_for_query(struct worker *worker, const uint8_t *body, size_t len)
@@ -240,15 +235,10 @@ static bool on_error_response(struct worker *worker, const uint8_t *body, size_t
 
 static void report_mismatch(struct worker *worker, unsigned id)
 {
-	struct wire_error error = {
-	    .severity = "ERROR",
-	    .sqlstate = "42804",
-	    .message = "the shard's columns are not of the table's types",
-	};
 	struct iobuf message;
 
 	iobuf_init(&message);
-	wire_put_error(&message, WIRE_BE_ErrorResponse, &error);
+	prepared_put_mismatch(&message);
 	report_error(worker, id, iobuf_head(&message) + WIRE_HEADER,
 	             iobuf_len(&message) - WIRE_HEADER);
 	iobuf_fini(&message);
@@ -358,8 +348,9 @@ static bool on_message(struct worker *worker, uint8_t type, const uint8_t *body,
 	}
 }
 
-static void dispatch(struct worker *worker)
+static void dispatch(void *owner)
 {
+	struct worker *worker = owner;
 	struct iobuf *in = &worker->stream.in;
 
 	worker->dispatching = true;
@@ -394,18 +385,13 @@ static void dispatch(struct worker *worker)
 
 /* ---- the stream ---- */
 
-static void on_input(void *owner)
-{
-	dispatch(owner);
-}
-
 static void on_closed(void *owner, int error)
 {
 	lose(owner, error ? strerror(error) : "the server closed the connection");
 }
 
 static const struct stream_ops stream_ops = {
-    .on_input = on_input,
+    .on_input = dispatch,
     .on_closed = on_closed,
 };
 

@@ -1,0 +1,54 @@
+/*
+ * Instance: a pgtopk process in front of the test cluster, on a free port, with
+ * its log in a file. Each test program has one that its tests share; a test that
+ * needs other options starts its own.
+ *
+ * PGTOPK_BINARY names the program (by default pgtopk in the build folder). With
+ * PGTOPK_BINARY=none clients are connected to the coordinator itself and what the
+ * log says is not checked: to see that a test is right.
+ */
+#ifndef T_LIB_INSTANCE_H
+#define T_LIB_INSTANCE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct instance {
+	pid_t pid; /* 0: none, the coordinator answers */
+	int port;
+	char log[512];
+	long log_at; /* what is before it was looked at */
+};
+
+/* Starts one and waits until it listens. options is a NULL-terminated list of
+ * further arguments, or NULL. */
+void instance_start(struct instance *instance, const char *const *options);
+/* Ends it; it must still run and must end well. */
+void instance_stop(struct instance *instance);
+
+/* The program's own: started before its first test, stopped after the last. */
+void instance_start_shared(const char *const *options);
+void instance_stop_shared(void);
+struct instance *instance_shared(void);
+
+PGconn *instance_connect(const struct instance *instance, const char *more);
+/* A field of /proc/PID/status in kB: VmHWM, VmRSS. */
+long instance_memory_kb(const struct instance *instance, const char *field);
+
+/* From now on only later lines of the log are looked at. */
+void instance_skip_log(struct instance *instance);
+/* Those lines; the caller's to free. */
+char *instance_read_log(struct instance *instance);
+/*
+ * Checks that since the last look at it the log has exactly one event of a vector
+ * query: "routed", or a refusal's reason; or none at all for NULL. sql is for the
+ * message. Returns the routed line as text(), else NULL.
+ */
+const char *instance_expect(struct instance *instance, const char *event, const char *sql);
+/* A number of such a line: "ef_search". -1 if it is not there. */
+long instance_number(const char *line, const char *name);
+/* How often a text stands in the new lines of the log; they stay new. */
+unsigned instance_count(const struct instance *instance, const char *what);
+
+#endif
