@@ -85,14 +85,29 @@ static uint8_t *put(uint8_t *at, const void *data, size_t len)
 	return at + len;
 }
 
+/* Literals are read when a statement is parsed: '02-03-2025' stays the day it was then. */
+static const char *const parsed_under[] = {"array_nulls", "client_encoding",
+                                           "datestyle",   "intervalstyle",
+                                           "timezone",    "transform_null_equals"};
+#define PARSED_UNDER (sizeof(parsed_under) / sizeof(parsed_under[0]))
+
 /* Everything that makes two queries different statements, in prepared->scratch. */
-static size_t make_key(struct prepared *prepared, const struct worker_query *query)
+static size_t make_key(struct prepared *prepared, const struct worker_query *query,
+                       const struct settings *settings)
 {
+	const char *values[PARSED_UNDER];
 	unsigned nresults = query->result_types ? query->nresult_types : UINT32_MAX;
 	size_t types_len = query->ntypes * sizeof(*query->types);
 	size_t results_len = query->result_types ? nresults * sizeof(*query->result_types) : 0;
 	size_t len = 2 * sizeof(unsigned) + types_len + results_len + query->sql_len;
 	uint8_t *at;
+
+	for (size_t i = 0; i < PARSED_UNDER; i++) {
+		const char *value = settings ? settings_get(settings, parsed_under[i]) : NULL;
+
+		values[i] = value ? value : "";
+		len += strlen(values[i]) + 1;
+	}
 
 	if (len > prepared->scratch_cap) {
 		prepared->scratch_cap = 2 * len;
@@ -102,6 +117,8 @@ static size_t make_key(struct prepared *prepared, const struct worker_query *que
 	at = put(at, &nresults, sizeof(nresults));
 	at = put(at, query->types, types_len);
 	at = put(at, query->result_types, results_len);
+	for (size_t i = 0; i < PARSED_UNDER; i++)
+		at = put(at, values[i], strlen(values[i]) + 1);
 	put(at, query->sql, query->sql_len);
 	return len;
 }
@@ -128,9 +145,9 @@ static struct prepared_statement *new_statement(struct prepared *prepared, size_
 }
 
 struct prepared_statement *prepared_get(struct prepared *prepared, const struct worker_query *query,
-                                        bool *is_new)
+                                        const struct settings *settings, bool *is_new)
 {
-	size_t len = make_key(prepared, query);
+	size_t len = make_key(prepared, query, settings);
 	struct prepared_statement *statement;
 	unsigned hash;
 

@@ -20,6 +20,7 @@
 #define PREPARED_MAX 256
 #define PREPARED_MAX_BYTES ((size_t)1024 * 1024)
 
+struct settings;
 struct worker_query;
 struct prepared;
 
@@ -39,9 +40,10 @@ struct prepared_statement {
 struct prepared *prepared_new(void);
 void prepared_free(struct prepared *prepared); /* steps must have given up theirs */
 
-/* The statement for the query's text and types; a new one is to be parsed. The cache's reference. */
+/* The statement for the query's text and types, parsed under such settings (NULL: the server's
+ * own); a new one is to be parsed. The cache's reference. */
 struct prepared_statement *prepared_get(struct prepared *prepared, const struct worker_query *query,
-                                        bool *is_new);
+                                        const struct settings *settings, bool *is_new);
 /* Something to close because there are too many, never `keep`; the caller's reference, or NULL. */
 struct prepared_statement *prepared_evict(struct prepared *prepared,
                                           const struct prepared_statement *keep);

@@ -90,7 +90,8 @@ void replies_expect(struct replies *replies, enum reply reply, bool hidden)
 void replies_copy_ended(struct replies *replies)
 {
 	if (!replies->copying_in && replies->count > 0) /* the server may not have begun yet */
-		replies->ring[(replies->first + replies->count - 1) & (replies->cap - 1)] |= COPY_ENDED;
+		replies->ring[(replies->first + replies->count - 1) & (replies->cap - 1)] |=
+		    COPY_ENDED;
 	replies->copying_in = false;
 }
 

@@ -25,8 +25,10 @@ static struct settings *make(const struct shard_settings *from, bool exact, bool
 	settings_put(settings, "row_security", "off");
 	settings_put_int(settings, "hnsw.ef_search", from->ef_search);
 	settings_put_int(settings, "ivfflat.probes", from->probes);
-	if (exact)
+	if (exact) { /* whatever the session has done to get at its index */
 		settings_put(settings, "enable_indexscan", "off");
+		settings_put(settings, "enable_seqscan", "on");
+	}
 	if (!old) {
 		settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
 		settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");

@@ -438,7 +438,8 @@ static struct prepared_statement *prepare(struct worker *worker, const struct wo
 	struct prepared_statement *statement, *evicted;
 	bool is_new;
 
-	statement = prepared_get(worker->prepared, query, &is_new);
+	statement = prepared_get(worker->prepared, query,
+	                         worker->pending ? worker->pending : worker->applied, &is_new);
 	if (!is_new)
 		return statement;
 	wire_put_parse(out, statement->name, query->sql, query->sql_len, query->ntypes,

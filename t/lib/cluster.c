@@ -43,7 +43,8 @@ static const char *directory(void)
 static const char *run_script(const char *arguments, int *status)
 {
 	static char output[CLUSTER_TEXT_MAX];
-	const char *script = text("%s/etc/cluster %s 2>&1", setting("PGTOPK_SRCDIR", "."), arguments);
+	const char *script =
+	    text("%s/etc/cluster %s 2>&1", setting("PGTOPK_SRCDIR", "."), arguments);
 	FILE *pipe = popen(script, "r");
 	size_t len;
 
@@ -73,10 +74,10 @@ static bool find_ports(int ports[CLUSTER_WORKERS + 1])
 /* No test may depend on the settings of whoever runs it. */
 static void clear_environment(void)
 {
-	static const char *const names[] = { "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE",
-		                             "PGUSER", "PGPASSWORD", "PGOPTIONS", "PGSERVICE",
-		                             "PGSSLMODE", "PGTZ", "PGDATESTYLE", "PGAPPNAME",
-		                             "PGCLIENTENCODING" };
+	static const char *const names[] = {
+	    "PGHOST",      "PGHOSTADDR", "PGPORT",          "PGDATABASE", "PGUSER",
+	    "PGPASSWORD",  "PGOPTIONS",  "PGSERVICE",       "PGSSLMODE",  "PGTZ",
+	    "PGDATESTYLE", "PGAPPNAME",  "PGCLIENTENCODING"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unsetenv(names[i]);
@@ -91,11 +92,12 @@ void cluster_up(void)
 
 	clear_environment();
 	if (!find_ports(ports)) {
-		said = run_script(text("start '%s' %s", directory(),
-		                       setting("PGTOPK_TEST_PORT", "54320")),
-		                  &status);
+		said = run_script(
+		    text("start '%s' %s", directory(), setting("PGTOPK_TEST_PORT", "54320")),
+		    &status);
 		if (status != 0 || !find_ports(ports)) {
-			fprintf(stderr, "the cluster in %s does not start: %s\n", directory(), said);
+			fprintf(stderr, "the cluster in %s does not start: %s\n", directory(),
+			        said);
 			exit(EXIT_FAILURE);
 		}
 	}
@@ -188,8 +190,8 @@ bool cluster_await(PGconn *conn, const char *sql, const char *value)
 void cluster_stop_worker(enum cluster_node node)
 {
 	PGconn *conn = cluster_connect(node, NULL);
-	const char *pid = cluster_value(
-		conn, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+	const char *pid =
+	    cluster_value(conn, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
 	const char *immediately = text("kill -QUIT %d", atoi(pid));
 
 	PQfinish(conn);
@@ -209,9 +211,8 @@ void cluster_stop_worker(enum cluster_node node)
 void cluster_start_worker(enum cluster_node node)
 {
 	int status;
-	const char *said = run_script(text("start '%s' %d", directory(),
-	                                   cluster_port(CLUSTER_COORDINATOR)),
-	                              &status);
+	const char *said = run_script(
+	    text("start '%s' %d", directory(), cluster_port(CLUSTER_COORDINATOR)), &status);
 
 	cr_assert_eq(status, 0, "%s", said);
 	PQfinish(cluster_connect(node, NULL));

@@ -34,13 +34,13 @@ static const char *binary(void)
 
 static int socket_on(int port, bool listening)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int result;
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	result = listening ? bind(fd, (struct sockaddr *)&address, sizeof(address)) :
-	                     connect(fd, (struct sockaddr *)&address, sizeof(address));
+	result = listening ? bind(fd, (struct sockaddr *)&address, sizeof(address))
+	                   : connect(fd, (struct sockaddr *)&address, sizeof(address));
 	if (result == 0)
 		return fd;
 	close(fd);
@@ -60,10 +60,9 @@ static int free_port(void)
 }
 
 /* In the child: becomes pgtopk. */
-static void become(const struct instance *instance, const char *program,
-                   const char *const *options)
+static void become(const struct instance *instance, const char *program, const char *const *options)
 {
-	const char *arguments[OPTIONS_MAX] = { "pgtopk" };
+	const char *arguments[OPTIONS_MAX] = {"pgtopk"};
 	int log = open(instance->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	int nothing = open("/dev/null", O_RDONLY);
 	size_t n = 1;
@@ -262,9 +261,9 @@ unsigned instance_count(const struct instance *instance, const char *what)
 const char *instance_expect(struct instance *instance, const char *event, const char *sql)
 {
 	char *lines = instance_read_log(instance), *rest = lines, *line;
-	const char *wanted = !event ? "" :
-	                     strcmp(event, "routed") == 0 ? "event=routed " :
-	                                                    text(" reason=%s ", event);
+	const char *wanted = !event                         ? ""
+	                     : strcmp(event, "routed") == 0 ? "event=routed "
+	                                                    : text(" reason=%s ", event);
 	const char *found = NULL;
 	unsigned events = 0;
 	char *all = strdup(lines);
@@ -278,8 +277,8 @@ const char *instance_expect(struct instance *instance, const char *event, const 
 	}
 	if (instance->pid)
 		cr_assert(events == (event ? 1 : 0) && (found || !event),
-		          "expected %s for: %.400s\nthe log says:\n%.2000s", event ? event : "nothing",
-		          sql, all);
+		          "expected %s for: %.400s\nthe log says:\n%.2000s",
+		          event ? event : "nothing", sql, all);
 	free(all);
 	free(lines);
 	return found;

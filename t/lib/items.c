@@ -17,7 +17,7 @@
 #define FIRST                                                                                      \
 	"id bigint NOT NULL, label int, embedding vector(8), half halfvec(8), bits bit(64), "      \
 	"sparse sparsevec(16), ties vector(3)"
-#define SECOND                                                                                     \
+#define SECOND                                                                                        \
 	"name text COLLATE \"C\", made timestamptz, price numeric(10,2), data bytea, weight float8, " \
 	"tags text[], note jsonb, span interval"
 
@@ -25,23 +25,30 @@
 	"(SELECT array_agg(" value ") FROM generate_series(1, " #n " + 0 * i))"
 
 static const char rows_sql[] =
-	"SELECT setseed(0.25);"
-	"INSERT INTO plain.items SELECT i, i % 10,"
-	" " RANDOM_ARRAY(8, "round((random() * 20 - 10)::numeric, 3)") "::vector,"
-	" " RANDOM_ARRAY(8, "round((random() * 20 - 10)::numeric, 2)") "::vector::halfvec,"
-	" (random() * 9.2e18)::bigint::bit(64),"
-	" " RANDOM_ARRAY(16, "CASE WHEN random() < 0.4 THEN round((random() * 9)::numeric, 3) + 1 ELSE 0 END")
-	"::vector::sparsevec,"
-	" " RANDOM_ARRAY(3, "(random() * 3)::int") "::vector,"
-	" 'name ' || md5(i::text) || E' \\303\\251', timestamptz '2024-02-29 12:34:56.789+00' + i * interval '7 h',"
-	" (i % 997) / 7.0, sha224(i::text::bytea), i / 3.0::float8, ARRAY['t' || i % 7, NULL, 'a b'],"
-	" jsonb_build_object('n', i, 'odd', i % 2 = 1), i * interval '1 day 3 min'"
-	" FROM generate_series(0, %d) i ORDER BY i;"
-	"UPDATE plain.items SET embedding = NULL, half = NULL WHERE id % 97 = 5;"
-	"UPDATE plain.items SET embedding = '[0,0,0,0,0,0,0,0]' WHERE id = 500;"
-	"UPDATE plain.items SET half = '[0,0,0,0,0,0,0,0]' WHERE id IN (500, 501, 502);"
-	"UPDATE plain.items SET name = NULL, price = NULL WHERE id % 41 = 0;"
-	"UPDATE plain.items SET weight = 'NaN' WHERE id % 53 = 0;";
+    "SELECT setseed(0.25);"
+    "INSERT INTO plain.items SELECT i, i % 10,"
+    " " RANDOM_ARRAY(
+	8,
+	"round((random() * 20 - 10)::numeric, 3)") "::vector,"
+						   " " RANDOM_ARRAY(
+						       8,
+						       "round((random() * 20 - 10)::numeric, 2)") "::vector::halfvec,"
+												  " (random() * 9.2e18)::bigint::bit(64),"
+												  " " RANDOM_ARRAY(
+												      16,
+												      "CASE WHEN random() < 0.4 THEN round((random() * 9)::numeric, 3) + 1 ELSE 0 END") "::vector::sparsevec,"
+																							" " RANDOM_ARRAY(
+																							    3,
+																							    "(random() * 3)::int") "::vector,"
+																										   " 'name ' || md5(i::text) || E' \\303\\251', timestamptz '2024-02-29 12:34:56.789+00' + i * interval '7 h',"
+																										   " (i % 997) / 7.0, sha224(i::text::bytea), i / 3.0::float8, ARRAY['t' || i % 7, NULL, 'a b'],"
+																										   " jsonb_build_object('n', i, 'odd', i % 2 = 1), i * interval '1 day 3 min'"
+																										   " FROM generate_series(0, %d) i ORDER BY i;"
+																										   "UPDATE plain.items SET embedding = NULL, half = NULL WHERE id % 97 = 5;"
+																										   "UPDATE plain.items SET embedding = '[0,0,0,0,0,0,0,0]' WHERE id = 500;"
+																										   "UPDATE plain.items SET half = '[0,0,0,0,0,0,0,0]' WHERE id IN (500, 501, 502);"
+																										   "UPDATE plain.items SET name = NULL, price = NULL WHERE id % 41 = 0;"
+																										   "UPDATE plain.items SET weight = 'NaN' WHERE id % 53 = 0;";
 
 static void fill(PGconn *conn)
 {
@@ -66,13 +73,14 @@ static void fill(PGconn *conn)
 void items_up(void)
 {
 	PGconn *conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
-	const char *version = cluster_value(
-		conn, "SELECT obj_description(to_regclass('plain.items'), 'pg_class')");
+	const char *version =
+	    cluster_value(conn, "SELECT obj_description(to_regclass('plain.items'), 'pg_class')");
 
 	if (strcmp(version, VERSION) != 0) {
-		cluster_shard("items", "gone int, " FIRST ", " SECOND, "HASH (id)", ITEMS_SHARDS, 0);
+		cluster_shard("items", "gone int, " FIRST ", " SECOND, "HASH (id)", ITEMS_SHARDS,
+		              0);
 		cluster_run(conn, "ALTER TABLE public.items DROP COLUMN gone");
-		cluster_run_shards("items", ITEMS_SHARDS, 
+		cluster_run_shards("items", ITEMS_SHARDS,
 		                   "DROP TABLE @; CREATE TABLE @ (" SECOND ", " FIRST ")");
 		cluster_run(conn, "CREATE SCHEMA IF NOT EXISTS plain;"
 		                  "DROP TABLE IF EXISTS plain.items;"

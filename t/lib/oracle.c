@@ -10,10 +10,8 @@
 
 #include "t/lib/cluster.h"
 
-void oracle_open(struct oracle *oracle)
+static void connect_all(struct oracle *oracle)
 {
-	memset(oracle, 0, sizeof(*oracle));
-	oracle->instance = instance_shared();
 	oracle->proxy = instance_connect(oracle->instance, NULL);
 	oracle->direct = cluster_connect(CLUSTER_COORDINATOR, NULL);
 	oracle->plain = cluster_connect(CLUSTER_COORDINATOR, NULL);
@@ -21,11 +19,28 @@ void oracle_open(struct oracle *oracle)
 	cluster_run(oracle->plain, "SET enable_indexscan = off");
 }
 
+void oracle_open(struct oracle *oracle)
+{
+	memset(oracle, 0, sizeof(*oracle));
+	oracle->instance = instance_shared();
+	connect_all(oracle);
+}
+
+void oracle_open_fresh(struct oracle *oracle)
+{
+	memset(oracle, 0, sizeof(*oracle));
+	oracle->instance = &oracle->own;
+	instance_start(&oracle->own, NULL);
+	connect_all(oracle);
+}
+
 void oracle_close(struct oracle *oracle)
 {
 	PQfinish(oracle->proxy);
 	PQfinish(oracle->direct);
 	PQfinish(oracle->plain);
+	if (oracle->instance == &oracle->own)
+		instance_stop(&oracle->own);
 }
 
 void oracle_set(struct oracle *oracle, const char *sql)
@@ -50,18 +65,16 @@ static const char *error_difference(const PGresult *got, const PGresult *wanted)
 		int code;
 		const char *name;
 	} fields[] = {
-		{ PG_DIAG_SEVERITY, "severity" },
-		{ PG_DIAG_SQLSTATE, "SQLSTATE" },
-		{ PG_DIAG_MESSAGE_PRIMARY, "message" },
-		{ PG_DIAG_MESSAGE_DETAIL, "detail" },
-		{ PG_DIAG_MESSAGE_HINT, "hint" },
-		{ PG_DIAG_STATEMENT_POSITION, "position" },
+	    {PG_DIAG_SEVERITY, "severity"},       {PG_DIAG_SQLSTATE, "SQLSTATE"},
+	    {PG_DIAG_MESSAGE_PRIMARY, "message"}, {PG_DIAG_MESSAGE_DETAIL, "detail"},
+	    {PG_DIAG_MESSAGE_HINT, "hint"},       {PG_DIAG_STATEMENT_POSITION, "position"},
 	};
 	const char *difference = NULL;
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]) && !difference; i++)
-		difference = text_difference(fields[i].name, PQresultErrorField(got, fields[i].code),
-		                             PQresultErrorField(wanted, fields[i].code));
+		difference =
+		    text_difference(fields[i].name, PQresultErrorField(got, fields[i].code),
+		                    PQresultErrorField(wanted, fields[i].code));
 	return difference;
 }
 
@@ -163,8 +176,8 @@ static PGresult *run(PGconn *conn, const struct oracle_call *call)
 /* What the coordinator says of the statement without running it. */
 static PGresult *describe(PGconn *direct, const struct oracle_call *call)
 {
-	PGresult *result = PQprepare(direct, "", call->sql, call->nvalues < 0 ? 0 : call->nvalues,
-	                             call->types);
+	PGresult *result =
+	    PQprepare(direct, "", call->sql, call->nvalues < 0 ? 0 : call->nvalues, call->types);
 
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		return result;
@@ -216,7 +229,7 @@ const char *oracle_check_call(struct oracle *oracle, const struct oracle_call *c
 
 const char *oracle_check(struct oracle *oracle, const char *sql, const char *event)
 {
-	struct oracle_call call = { .sql = sql, .nvalues = -1 };
+	struct oracle_call call = {.sql = sql, .nvalues = -1};
 
 	return oracle_check_call(oracle, &call, event);
 }
@@ -224,7 +237,7 @@ const char *oracle_check(struct oracle *oracle, const char *sql, const char *eve
 const char *oracle_routed_with(struct oracle *oracle, const char *sql, ...)
 {
 	const char *values[16];
-	struct oracle_call call = { .sql = sql, .values = values };
+	struct oracle_call call = {.sql = sql, .values = values};
 	va_list args;
 
 	va_start(args, sql);
@@ -242,8 +255,8 @@ static bool has_row(const PGresult *all, const PGresult *got, int row)
 		bool same = true;
 
 		for (int column = 0; column < PQnfields(got) && same; column++)
-			same = strcmp(PQgetvalue(all, i, column),
-			              PQgetvalue(got, row, column)) == 0;
+			same =
+			    strcmp(PQgetvalue(all, i, column), PQgetvalue(got, row, column)) == 0;
 		if (same)
 			return true;
 	}
@@ -256,8 +269,8 @@ static bool is_repeated(const PGresult *got, int row)
 		bool same = true;
 
 		for (int column = 0; column < PQnfields(got) && same; column++)
-			same = strcmp(PQgetvalue(got, i, column),
-			              PQgetvalue(got, row, column)) == 0;
+			same =
+			    strcmp(PQgetvalue(got, i, column), PQgetvalue(got, row, column)) == 0;
 		if (same)
 			return true;
 	}

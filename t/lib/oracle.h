@@ -22,7 +22,7 @@ struct oracle {
 	PGconn *direct; /* the coordinator, sharded table */
 	PGconn *plain;  /* the coordinator, ordinary table */
 	struct instance own;
-	bool no_rows;   /* do not compare rows: ties, or an index that is not exact */
+	bool no_rows; /* do not compare rows: ties, or an index that is not exact */
 };
 
 /* A statement with parameters: the extended protocol. */
@@ -54,7 +54,7 @@ const char *oracle_check_call(struct oracle *oracle, const struct oracle_call *c
                               const char *event);
 /* Text parameters; NULL ends them. */
 const char *oracle_routed_with(struct oracle *oracle, const char *sql, ...)
-	__attribute__((sentinel));
+    __attribute__((sentinel));
 
 /*
  * Among rows as near as the last one, any may be in the answer: the first column

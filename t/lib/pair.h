@@ -15,6 +15,7 @@ struct pair {
 	struct iobuf out; /* composed, not yet sent */
 	size_t piece;     /* sent to pgtopk in pieces of so many bytes; 0: at once */
 	size_t cut;       /* or cut here; 0: not */
+	bool repeating;   /* the same again: the answer must be the last one; direct is not asked */
 };
 
 void pair_open(struct pair *pair);

@@ -20,7 +20,7 @@
 
 void raw_open(struct raw *raw, int port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	int on = 1;
 
 	memset(raw, 0, sizeof(*raw));
@@ -96,7 +96,7 @@ void raw_put_statement(struct iobuf *out, const char *sql, unsigned nvalues,
 
 	cr_assert_leq(nvalues, 16);
 	for (unsigned i = 0; i < nvalues; i++)
-		copies[i] = (struct raw_value){ values[i], values[i] ? -2 : -1 };
+		copies[i] = (struct raw_value){values[i], values[i] ? -2 : -1};
 	wire_put_parse(out, "", sql, strlen(sql), 0, NULL);
 	raw_put_bind(out, "", "", copies, nvalues, 0, 0);
 	wire_put_describe(out, 'P', "");
@@ -120,14 +120,14 @@ static void receive(struct raw *raw)
 static void send_bytes(struct raw *raw, size_t len)
 {
 	while (len > 0 && !raw->ended) {
-		struct pollfd pollfd = { .fd = raw->fd, .events = POLLIN | POLLOUT };
+		struct pollfd pollfd = {.fd = raw->fd, .events = POLLIN | POLLOUT};
 
 		cr_assert_gt(poll(&pollfd, 1, TIMEOUT_MS), 0, "time is up: cannot send");
 		if (pollfd.revents & POLLIN)
 			receive(raw);
 		if (pollfd.revents & POLLOUT) {
-			ssize_t n = send(raw->fd, iobuf_head(&raw->out), len,
-			                 MSG_DONTWAIT | MSG_NOSIGNAL);
+			ssize_t n =
+			    send(raw->fd, iobuf_head(&raw->out), len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 			if (n < 0 && errno != EAGAIN && errno != EINTR)
 				return;
@@ -164,7 +164,7 @@ void raw_send_cut(struct raw *raw, size_t cut)
 
 bool raw_readable(struct raw *raw, int timeout_ms)
 {
-	struct pollfd pollfd = { .fd = raw->fd, .events = POLLIN };
+	struct pollfd pollfd = {.fd = raw->fd, .events = POLLIN};
 
 	return iobuf_len(&raw->in) > 0 || poll(&pollfd, 1, timeout_ms) > 0;
 }
@@ -238,7 +238,7 @@ char *raw_read(struct raw *raw, uint8_t type, unsigned count)
 	FILE *to = open_memstream(&said, &size);
 
 	while (count > 0) {
-		struct pollfd pollfd = { .fd = raw->fd, .events = POLLIN };
+		struct pollfd pollfd = {.fd = raw->fd, .events = POLLIN};
 		uint8_t found = take_message(raw, to);
 
 		count -= found == type;
@@ -266,7 +266,7 @@ char *raw_read_bytes(struct raw *raw)
 	FILE *to = open_memstream(&said, &size);
 
 	while (!raw->ended) {
-		struct pollfd pollfd = { .fd = raw->fd, .events = POLLIN };
+		struct pollfd pollfd = {.fd = raw->fd, .events = POLLIN};
 
 		cr_assert_gt(poll(&pollfd, 1, TIMEOUT_MS), 0, "time is up: no end");
 		receive(raw);

@@ -23,7 +23,7 @@
 
 ReportHook(PRE_ALL)(struct criterion_test_set *set)
 {
-	static const char *const options[] = { SUITE_OPTIONS NULL };
+	static const char *const options[] = {SUITE_OPTIONS NULL};
 
 	(void)set;
 	cluster_up();

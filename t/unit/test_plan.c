@@ -317,24 +317,46 @@ Test(plan, trap_5_limits)
 		const char *clause;
 		struct plan_count limit, offset;
 	} cases[] = {
-	    {"LIMIT 7", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_NONE, 0, 0}},
-	    {"LIMIT 7 OFFSET 3", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_CONSTANT, 3, 0}},
-	    {"OFFSET 3 LIMIT 7", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_CONSTANT, 3, 0}},
-	    {"LIMIT $2 OFFSET $3", {PLAN_COUNT_PARAMETER, 0, 2}, {PLAN_COUNT_PARAMETER, 0, 3}},
-	    {"LIMIT $2::int OFFSET $2", {PLAN_COUNT_PARAMETER, 0, 2}, {PLAN_COUNT_PARAMETER, 0, 2}},
-	    {"LIMIT ($2)::bigint", {PLAN_COUNT_PARAMETER, 0, 2}, {PLAN_COUNT_NONE, 0, 0}},
-	    {"LIMIT CAST(7 AS smallint)", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_NONE, 0, 0}},
-	    {"LIMIT 99999999999", {PLAN_COUNT_CONSTANT, 99999999999, 0}, {PLAN_COUNT_NONE, 0, 0}},
+	    {"LIMIT 7", {.kind = PLAN_COUNT_CONSTANT, .value = 7}, {.kind = PLAN_COUNT_NONE}},
+	    {"LIMIT 7 OFFSET 3",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 7},
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 3}},
+	    {"OFFSET 3 LIMIT 7",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 7},
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 3}},
+	    {"LIMIT $2 OFFSET $3",
+	     {.kind = PLAN_COUNT_PARAMETER, .parameter = 2, .maximum = INT64_MAX},
+	     {.kind = PLAN_COUNT_PARAMETER, .parameter = 3, .maximum = INT64_MAX}},
+	    {"LIMIT $2::int OFFSET $2",
+	     {.kind = PLAN_COUNT_PARAMETER, .parameter = 2, .maximum = INT32_MAX},
+	     {.kind = PLAN_COUNT_PARAMETER, .parameter = 2, .maximum = INT64_MAX}},
+	    {"LIMIT ($2)::bigint",
+	     {.kind = PLAN_COUNT_PARAMETER, .parameter = 2, .maximum = INT64_MAX},
+	     {.kind = PLAN_COUNT_NONE}},
+	    {"LIMIT CAST(7 AS smallint)",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 7},
+	     {.kind = PLAN_COUNT_NONE}},
+	    {"LIMIT 99999999999",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 99999999999},
+	     {.kind = PLAN_COUNT_NONE}},
 	    {"LIMIT 9223372036854775807",
-	     {PLAN_COUNT_CONSTANT, INT64_MAX, 0},
-	     {PLAN_COUNT_NONE, 0, 0}},
-	    {"LIMIT 7 OFFSET 0", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_NONE, 0, 0}},
-	    {"LIMIT 7 OFFSET NULL", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_NONE, 0, 0}},
-	    {"FETCH FIRST 7 ROWS ONLY", {PLAN_COUNT_CONSTANT, 7, 0}, {PLAN_COUNT_NONE, 0, 0}},
+	     {.kind = PLAN_COUNT_CONSTANT, .value = INT64_MAX},
+	     {.kind = PLAN_COUNT_NONE}},
+	    {"LIMIT 7 OFFSET 0",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 7},
+	     {.kind = PLAN_COUNT_NONE}},
+	    {"LIMIT 7 OFFSET NULL",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 7},
+	     {.kind = PLAN_COUNT_NONE}},
+	    {"FETCH FIRST 7 ROWS ONLY",
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 7},
+	     {.kind = PLAN_COUNT_NONE}},
 	    {"OFFSET 3 ROWS FETCH NEXT ROW ONLY",
-	     {PLAN_COUNT_CONSTANT, 1, 0},
-	     {PLAN_COUNT_CONSTANT, 3, 0}},
-	    {"FETCH FIRST ($2) ROWS ONLY", {PLAN_COUNT_PARAMETER, 0, 2}, {PLAN_COUNT_NONE, 0, 0}},
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 1},
+	     {.kind = PLAN_COUNT_CONSTANT, .value = 3}},
+	    {"FETCH FIRST ($2) ROWS ONLY",
+	     {.kind = PLAN_COUNT_PARAMETER, .parameter = 2, .maximum = INT64_MAX},
+	     {.kind = PLAN_COUNT_NONE}},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -348,6 +370,7 @@ Test(plan, trap_5_limits)
 		limit = &s.plan->limit;
 		offset = &s.plan->offset;
 		cr_expect_eq(limit->kind, cases[i].limit.kind, "%s", sql);
+		cr_expect_eq(limit->maximum, cases[i].limit.maximum, "%s", sql);
 		cr_expect_eq(limit->value, cases[i].limit.value, "%s", sql);
 		cr_expect_eq(limit->parameter, cases[i].limit.parameter, "%s", sql);
 		cr_expect_eq(offset->kind, cases[i].offset.kind, "%s", sql);
