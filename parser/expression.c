@@ -269,7 +269,7 @@ static enum refusal check_function(struct expression_scope *scope, PgQuery__Func
 	if (call->n_agg_order > 0 || call->agg_filter != NULL || call->over != NULL ||
 	    call->agg_within_group || call->agg_star || call->agg_distinct || call->func_variadic)
 		return REFUSAL_function;
-	if (name == NULL || !shardmap_has_function(scope->map, name))
+	if (name == NULL || !shardmap_has_function(scope->map, name, (unsigned)call->n_args))
 		return REFUSAL_function;
 	return check_list(scope, call->args, call->n_args);
 }

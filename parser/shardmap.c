@@ -6,10 +6,13 @@
 #include "parser/shardmap.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <uthash.h>
+
+#define FUNCTION_KEY 96 /* NAMEDATALEN is 64 */
 
 struct name {
 	UT_hash_handle hh;
@@ -175,10 +178,19 @@ void shardmap_add_shard(struct shardmap_table *table, int64_t id, unsigned node,
 	shard->name = copy(name);
 }
 
-void shardmap_add_function(struct shardmap *map, const char *name)
+/* "length/1" */
+static void function_key(char *key, size_t size, const char *name, unsigned nargs)
 {
+	snprintf(key, size, "%s/%u", name, nargs);
+}
+
+void shardmap_add_function(struct shardmap *map, const char *name, unsigned nargs)
+{
+	char key[FUNCTION_KEY];
+
 	assert(!map->sealed);
-	names_add(&map->functions, name);
+	function_key(key, sizeof(key), name, nargs);
+	names_add(&map->functions, key);
 }
 
 void shardmap_set_vector_schema(struct shardmap *map, const char *schema)
@@ -336,9 +348,12 @@ const struct shardmap_column *shardmap_column(const struct shardmap_table *table
 	return NULL;
 }
 
-bool shardmap_has_function(const struct shardmap *map, const char *name)
+bool shardmap_has_function(const struct shardmap *map, const char *name, unsigned nargs)
 {
-	return names_have(map->functions, name);
+	char key[FUNCTION_KEY];
+
+	function_key(key, sizeof(key), name, nargs);
+	return names_have(map->functions, key);
 }
 
 const char *shardmap_vector_schema(const struct shardmap *map)

@@ -74,9 +74,9 @@ void shardmap_add_column(struct shardmap_table *table, const char *name, int att
                          uint32_t type_oid, enum shardmap_type type);
 void shardmap_add_shard(struct shardmap_table *table, int64_t id, unsigned node, const char *schema,
                         const char *name);
-/* A function name that is safe on any node: every overload is built in or
+/* A function that is safe on any node: every one of that name and number of arguments is built in or
  * pgvector's, immutable and returns no set. */
-void shardmap_add_function(struct shardmap *map, const char *name);
+void shardmap_add_function(struct shardmap *map, const char *name, unsigned nargs);
 /* pgvector's schema; NULL (as before the call) means it is not installed. */
 void shardmap_set_vector_schema(struct shardmap *map, const char *schema);
 /* The OID on the coordinator of one of pgvector's types. */
@@ -100,7 +100,7 @@ const struct shardmap_table *shardmap_table_by_oid(const struct shardmap *map,
                                                    uint32_t oid); /* NULL: not sharded */
 const struct shardmap_column *shardmap_column(const struct shardmap_table *table,
                                               const char *name); /* NULL: none */
-bool shardmap_has_function(const struct shardmap *map, const char *name);
+bool shardmap_has_function(const struct shardmap *map, const char *name, unsigned nargs);
 const char *shardmap_vector_schema(const struct shardmap *map);
 /* Which of pgvector's types has that OID on the coordinator; SHARDMAP_TYPE_OTHER: none. */
 enum shardmap_type shardmap_vector_type(const struct shardmap *map, uint32_t oid);

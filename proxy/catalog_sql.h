@@ -31,12 +31,17 @@ static const char columns_sql[] =
 	     " ORDER BY a.attrelid, a.attnum";
 
 /* 1255: pg_proc, 2617: pg_operator, 3079: pg_extension */
+/* Which function a call means depends on its number of arguments too: length(text) is
+ * immutable, length(bytea, name) is not. A variadic one may be meant by any greater number. */
 static const char functions_sql[] =
-    "SELECT p.proname FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_depend d"
+    "SELECT p.proname, n FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_depend d"
     " ON d.classid = 1255 AND d.objid = p.oid AND d.refclassid = 3079 AND d.refobjid ="
     " (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'vector')"
-    " GROUP BY p.proname HAVING pg_catalog.bool_and((d.objid IS NOT NULL"
-    " OR p.pronamespace = 11 AND p.oid < 16384)"
+    " CROSS JOIN LATERAL pg_catalog.generate_series("
+    "p.pronargs - p.pronargdefaults - CASE WHEN p.provariadic = 0 THEN 0 ELSE 1 END,"
+    " CASE WHEN p.provariadic = 0 THEN p.pronargs ELSE 100 END) n"
+    " GROUP BY p.proname, n HAVING pg_catalog.bool_and((d.objid IS NOT NULL"
+    " OR p.pronamespace = 11 AND p.oid < 16384) AND p.provariadic = 0"
     " AND p.prokind = 'f' AND p.provolatile = 'i' AND NOT p.proretset)";
 
 static const char operators_sql[] =

@@ -357,7 +357,7 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 		on_part(load, values);
 		break;
 	case ASK_FUNCTIONS:
-		shardmap_add_function(load->map, values[0]);
+		shardmap_add_function(load->map, values[0], (unsigned)atoi(values[1]));
 		break;
 	default:
 		shardmap_add_foreign_operator(load->map, values[0]);

@@ -138,19 +138,19 @@ void session_error(struct session *session, const struct wire_error *error)
 
 /* ---- login ---- */
 
-/* Reads user and database for our own use; the message itself is passed on as it is. */
+/*
+ * Reads user and database for our own use; the message itself is passed on as it is.
+ * False: it is none that pgtopk understands (another protocol, no user, malformed).
+ */
 static bool read_startup(struct session *session, const uint8_t *message, size_t len)
 {
 	struct wire_reader reader;
 	const char *name, *value;
 
+	if (WIRE_PROTOCOL_MAJOR(wire_u32(message + 4)) != 3)
+		return false;
 	wire_read_init(&reader, message + 8, len - 8);
-	for (;;) {
-		name = wire_read_string(&reader);
-		if (reader.bad)
-			return false;
-		if (!name[0])
-			break;
+	while ((name = wire_read_string(&reader))[0]) {
 		value = wire_read_string(&reader);
 		if (strcmp(name, "user") == 0 && !session->user)
 			session->user = strdup(value);
@@ -160,7 +160,7 @@ static bool read_startup(struct session *session, const uint8_t *message, size_t
 			session->replication =
 			    strcmp(value, "false") != 0 && strcmp(value, "off") != 0;
 	}
-	if (!session->user || !session->user[0])
+	if (!wire_read_done(&reader) || !session->user || !session->user[0])
 		return false;
 	if (!session->database || !session->database[0]) {
 		free(session->database);
@@ -216,14 +216,14 @@ static void start_session(struct session *session, const uint8_t *message, size_
 	struct proxy *proxy = session->proxy;
 
 	if (!read_startup(session, message, len)) {
-		session_fatal(session, "08P01", "invalid startup packet layout", "bad_startup");
-		return;
+		/* the coordinator says what is wrong with it, in bytes that need not be protocol 3 */
+		session->client_left = session->coordinator_left = SIZE_MAX;
 	}
 	if (proxy->session_count > (unsigned)proxy->config->max_clients) {
 		session_fatal(session, "53300", "sorry, too many clients already", "max_clients");
 		return;
 	}
-	if (proxy->config->log_connections)
+	if (proxy->config->log_connections && session->user && session->database)
 		log_event(proxy->log, LOG_INFO, "client_connected",
 		          "session=%" PRIu64 " user=%s database=%s", session->id,
 		          log_quote(session->user), log_quote(session->database));
@@ -257,11 +257,6 @@ static bool startup_message(struct session *session)
 		cancel_request(session, iobuf_head(in), total);
 		return false;
 	default:
-		if (WIRE_PROTOCOL_MAJOR(code) != 3) {
-			session_fatal(session, "0A000", "unsupported frontend protocol",
-			              "bad_protocol");
-			return false;
-		}
 		start_session(session, iobuf_head(in), total);
 		return false;
 	}

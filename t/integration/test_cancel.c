@@ -240,5 +240,6 @@ Test(cancel, wrong_key)
 	raw_cancel(instance->port, 0, wrong, sizeof(wrong));
 	said = raw_read(&raw, WIRE_BE_ReadyForQuery, 1);
 	cr_assert_not_null(strstr(said, "SELECT 1"), "%s", said);
+	free(said);
 	raw_close(&raw);
 }

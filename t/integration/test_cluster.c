@@ -235,16 +235,21 @@ Test(partitions, functions_and_operators)
 	    "CREATE FUNCTION op(vector, text) RETURNS float8 LANGUAGE sql IMMUTABLE AS 'SELECT 1.0::float8';"
 	    "CREATE OPERATOR <=> (LEFTARG = vector, RIGHTARG = text, FUNCTION = op)");
 	map = catalog_map(maps.catalog);
-	cr_assert(shardmap_has_function(map, "lower"));
-	cr_assert(shardmap_has_function(map, "l2_distance"));
-	cr_assert(shardmap_has_function(map, "binary_quantize"));
-	cr_assert(shardmap_has_function(map, "abs"));
-	cr_assert_not(shardmap_has_function(map, "upper"), "has an overload that is not built in");
-	cr_assert_not(shardmap_has_function(map, "mine"));
-	cr_assert_not(shardmap_has_function(map, "random"), "volatile");
-	cr_assert_not(shardmap_has_function(map, "now"), "stable");
-	cr_assert_not(shardmap_has_function(map, "sum"), "aggregate");
-	cr_assert_not(shardmap_has_function(map, "unnest"), "returns a set");
+	cr_assert(shardmap_has_function(map, "lower", 1));
+	cr_assert(shardmap_has_function(map, "l2_distance", 2));
+	cr_assert(shardmap_has_function(map, "binary_quantize", 1));
+	cr_assert(shardmap_has_function(map, "abs", 1));
+	cr_assert_not(shardmap_has_function(map, "upper", 1),
+	              "has an overload that is not built in");
+	cr_assert_not(shardmap_has_function(map, "mine", 1));
+	cr_assert_not(shardmap_has_function(map, "random", 0), "volatile");
+	cr_assert_not(shardmap_has_function(map, "now", 0), "stable");
+	cr_assert_not(shardmap_has_function(map, "sum", 1), "aggregate");
+	cr_assert_not(shardmap_has_function(map, "unnest", 1), "returns a set");
+	cr_assert(shardmap_has_function(map, "length", 1));
+	cr_assert_not(shardmap_has_function(map, "length", 2), "length(bytea, name) is stable");
+	cr_assert(shardmap_has_function(map, "round", 2));
+	cr_assert_not(shardmap_has_function(map, "format", 3), "variadic");
 	cr_assert(shardmap_has_foreign_operator(map, "<=>"));
 	cr_assert_not(shardmap_has_foreign_operator(map, "<->"), "of geometry types only");
 	maps_close(&maps, "map_functions");

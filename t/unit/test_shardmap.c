@@ -94,9 +94,10 @@ Test(shardmap, names)
 {
 	struct shardmap *map = testmap_new(1);
 
-	cr_expect(shardmap_has_function(map, "abs"));
-	cr_expect_not(shardmap_has_function(map, "ab"));
-	cr_expect_not(shardmap_has_function(map, ""));
+	cr_expect(shardmap_has_function(map, "abs", 1));
+	cr_expect_not(shardmap_has_function(map, "abs", 2));
+	cr_expect_not(shardmap_has_function(map, "ab", 1));
+	cr_expect_not(shardmap_has_function(map, "", 1));
 	cr_expect(shardmap_has_foreign_operator(map, "<+>"));
 	cr_expect_not(shardmap_has_foreign_operator(map, "<->"));
 	cr_expect_str_eq(shardmap_vector_schema(map), "ext");
@@ -107,8 +108,8 @@ Test(shardmap, empty)
 {
 	struct shardmap *map = shardmap_new(SHARDMAP_CITUS, 1);
 
-	shardmap_add_function(map, "f");
-	shardmap_add_function(map, "f");
+	shardmap_add_function(map, "f", 1);
+	shardmap_add_function(map, "f", 1);
 	shardmap_set_vector_schema(map, "a");
 	shardmap_set_vector_schema(map, NULL);
 	shardmap_seal(map);

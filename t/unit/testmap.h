@@ -46,9 +46,14 @@ static inline void testmap_add_odd(struct shardmap *map)
 
 static inline struct shardmap *testmap_new(uint64_t generation)
 {
-	static const char *const functions[] = {
-	    "abs",       "upper",        "lower",  "l2_distance", "binary_quantize",
-	    "subvector", "l2_normalize", "length", "like_escape", "inner_product"};
+	static const struct {
+		const char *name;
+		unsigned nargs;
+	} functions[] = {
+	    {"abs", 1},         {"upper", 1},         {"lower", 1},       {"length", 1},
+	    {"subvector", 3},   {"l2_normalize", 1},  {"l2_distance", 2}, {"binary_quantize", 1},
+	    {"like_escape", 2}, {"inner_product", 2},
+	};
 	struct shardmap *map = shardmap_new(SHARDMAP_CITUS, generation);
 	struct shardmap_table *table;
 
@@ -61,7 +66,7 @@ static inline struct shardmap *testmap_new(uint64_t generation)
 	shardmap_add_shard(table, 5, 0, "public", "unroutable_5");
 	shardmap_set_vector_schema(map, "ext");
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
-		shardmap_add_function(map, functions[i]);
+		shardmap_add_function(map, functions[i].name, functions[i].nargs);
 	shardmap_add_foreign_operator(map, "<+>");
 	shardmap_seal(map);
 	return map;
