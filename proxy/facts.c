@@ -21,19 +21,21 @@
 	X("search_path")                                                                           \
 	X("client_encoding")                                                                       \
 	X("datestyle")                                                                             \
-	X("intervalstyle") X("timezone") X("extra_float_digits") X("bytea_output")                 \
-	    X("transform_null_equals") X("array_nulls") X("statement_timeout") X("lock_timeout")   \
-		X("work_mem") X("jit") X("plan_cache_mode") X("enable_seqscan")                    \
-		    X("enable_indexscan") X("enable_bitmapscan") X("enable_sort")
+	X("intervalstyle")                                                                         \
+	X("timezone") X("extra_float_digits") X("bytea_output") X("transform_null_equals")         \
+	    X("array_nulls") X("statement_timeout") X("lock_timeout") X("work_mem") X("jit")       \
+		X("plan_cache_mode") X("enable_seqscan") X("enable_indexscan")                     \
+		    X("enable_bitmapscan") X("enable_sort")
 /* Those that pgtopk itself works with; missing where pgvector was not loaded or nothing
  * was set: */
 #define OWN_SETTINGS(X)                                                                            \
 	X("transaction_isolation")                                                                 \
 	X("standard_conforming_strings")                                                           \
 	X("pgtopk.route")                                                                          \
-	X("pgtopk.overfetch") X("hnsw.ef_search") X("hnsw.iterative_scan")                         \
-	    X("hnsw.max_scan_tuples") X("hnsw.scan_mem_multiplier") X("ivfflat.probes")            \
-		X("ivfflat.iterative_scan") X("ivfflat.max_probes")
+	X("pgtopk.overfetch")                                                                      \
+	X("hnsw.ef_search") X("hnsw.iterative_scan") X("hnsw.max_scan_tuples")                     \
+	    X("hnsw.scan_mem_multiplier") X("ivfflat.probes") X("ivfflat.iterative_scan")          \
+		X("ivfflat.max_probes")
 
 #define NAME(name) name,
 static const char *const worker_settings[] = {WORKER_SETTINGS(NAME)};

@@ -182,5 +182,6 @@ const char *log_quote(const char *value)
 	slot[len++] = '"';
 	slot[len] = '\0';
 	assert(len < LOG_QUOTE_MAX);
+	/* cppcheck-suppress returnDanglingLifetime ; the slots are static */
 	return slot;
 }
