@@ -15,41 +15,47 @@
 #include "proxy/config.h"
 #include "proxy/session.h"
 
-/* Settings that change an answer, its format or how long it may take. Those that
- * a worker takes over as they are: */
-#define WORKER_SETTINGS(X)                                                                         \
-	X("search_path")                                                                           \
-	X("client_encoding")                                                                       \
-	X("datestyle")                                                                             \
-	X("intervalstyle")                                                                         \
-	X("timezone") X("extra_float_digits") X("bytea_output") X("transform_null_equals")         \
-	    X("array_nulls") X("statement_timeout") X("lock_timeout") X("work_mem") X("jit")       \
-		X("plan_cache_mode") X("enable_seqscan") X("enable_indexscan")                     \
-		    X("enable_bitmapscan") X("enable_sort")
-/* Those that pgtopk itself works with; missing where pgvector was not loaded or nothing
- * was set: */
-#define OWN_SETTINGS(X)                                                                            \
-	X("transaction_isolation")                                                                 \
-	X("standard_conforming_strings")                                                           \
-	X("pgtopk.route")                                                                          \
-	X("pgtopk.overfetch")                                                                      \
-	X("hnsw.ef_search") X("hnsw.iterative_scan") X("hnsw.max_scan_tuples")                     \
-	    X("hnsw.scan_mem_multiplier") X("ivfflat.probes") X("ivfflat.iterative_scan")          \
-		X("ivfflat.max_probes")
+/* Settings that change an answer, its format or how long it may take; a worker takes them
+ * over as they are. */
+static const char *const worker_settings[] = {
+    "search_path",
+    "client_encoding",
+    "datestyle",
+    "intervalstyle",
+    "timezone",
+    "extra_float_digits",
+    "bytea_output",
+    "transform_null_equals",
+    "array_nulls",
+    "statement_timeout",
+    "lock_timeout",
+    "work_mem",
+    "jit",
+    "plan_cache_mode",
+    "enable_seqscan",
+    "enable_indexscan",
+    "enable_bitmapscan",
+    "enable_sort",
+};
 
-#define NAME(name) name,
-static const char *const worker_settings[] = {WORKER_SETTINGS(NAME)};
-static const char *const own_settings[] = {OWN_SETTINGS(NAME)};
-#undef NAME
+/* Those that pgtopk itself works with; without a value where pgvector was not loaded or nothing
+ * was set. */
+static const char *const own_settings[] = {
+    "transaction_isolation", "standard_conforming_strings",
+    "pgtopk.route",          "pgtopk.overfetch",
+    "hnsw.ef_search",        "hnsw.iterative_scan",
+    "hnsw.max_scan_tuples",  "hnsw.scan_mem_multiplier",
+    "ivfflat.probes",        "ivfflat.iterative_scan",
+    "ivfflat.max_probes",
+};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define ASK(name) ", pg_catalog.current_setting('" name "', true)"
+/* $1 is the table's name; the settings' values follow. */
 static const char ask_sql[] =
     "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
     " pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
     " pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
-    " session_user, current_user" WORKER_SETTINGS(ASK) OWN_SETTINGS(ASK);
-#undef ASK
+    " session_user, current_user";
 #define FIRST_SETTING 5
 #define ASK_STATEMENT "pgtopk_facts"
 
@@ -142,13 +148,38 @@ const struct facts_table *facts_table(const struct facts *facts, const char *nam
 	return known ? &known->table : NULL;
 }
 
-static void put_question(struct session *session, const char *table_name)
+static void put_settings(struct iobuf *sql, const char *const *names, size_t count)
+{
+	char column[96];
+
+	for (size_t i = 0; i < count; i++) {
+		int len = snprintf(column, sizeof(column),
+		                   ", pg_catalog.current_setting('%s', true)", names[i]);
+
+		wire_put_bytes(sql, column, (size_t)len);
+	}
+}
+
+static void put_parse(struct iobuf *out)
 {
 	static const uint32_t text_oid = 25;
+	struct iobuf sql;
+
+	iobuf_init(&sql);
+	wire_put_bytes(&sql, ask_sql, strlen(ask_sql));
+	put_settings(&sql, worker_settings, COUNT(worker_settings));
+	put_settings(&sql, own_settings, COUNT(own_settings));
+	wire_put_parse(out, ASK_STATEMENT, (const char *)iobuf_head(&sql), iobuf_len(&sql), 1,
+	               &text_oid);
+	iobuf_fini(&sql);
+}
+
+static void put_question(struct session *session, const char *table_name)
+{
 	struct iobuf *out = &session->coordinator.out;
 	size_t mark;
 
-	wire_put_parse(out, ASK_STATEMENT, ask_sql, strlen(ask_sql), 1, &text_oid);
+	put_parse(out);
 	mark = wire_begin(out, WIRE_FE_Bind);
 	wire_put_string(out, "");
 	wire_put_string(out, ASK_STATEMENT);

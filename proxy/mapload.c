@@ -173,8 +173,7 @@ static void end(struct mapload *load, struct mapload_result *result)
 
 	memcpy(error, load->error, sizeof(error));
 	if (!result->map)
-		/* cppcheck-suppress autoVariables ; as long as done() runs */
-		result->error = error;
+		result->error = error; /* cppcheck-suppress autoVariables ; while done() runs */
 	mapload_free(load);
 	done(owner, result);
 }
