@@ -85,6 +85,11 @@ static void clear_environment(void)
 	setenv("PSQLRC", "/dev/null/none", 1);
 }
 
+bool cluster_is_citus(void)
+{
+	return strcmp(setting("PGTOPK_CLUSTER", ""), "citus") == 0;
+}
+
 void cluster_up(void)
 {
 	int ports[CLUSTER_WORKERS + 1], status;
@@ -232,11 +237,24 @@ static const char *bounds(const char *by, unsigned shards, unsigned shard, unsig
 	return text("FROM (%u) TO (%u)", shard * step, (shard + 1) * step);
 }
 
+static void distribute(const char *table, const char *columns, const char *by, unsigned shards)
+{
+	cr_assert_str_eq(by, "HASH (id)");
+	cluster_run_on(CLUSTER_COORDINATOR,
+	               text("DROP TABLE IF EXISTS %s CASCADE; CREATE TABLE %s (%s); SELECT "
+	                    "create_distributed_table('%s', 'id', shard_count := %u)",
+	                    table, table, columns, table, shards));
+}
+
 void cluster_shard(const char *table, const char *columns, const char *by, unsigned shards,
                    unsigned step)
 {
 	PGconn *conns[CLUSTER_WORKERS + 1];
 
+	if (cluster_is_citus()) {
+		distribute(table, columns, by, shards);
+		return;
+	}
 	for (int node = 0; node <= CLUSTER_WORKERS; node++)
 		conns[node] = cluster_connect((enum cluster_node)node, NULL);
 	cluster_run(conns[0], text("DROP TABLE IF EXISTS %s CASCADE; "
@@ -258,8 +276,25 @@ void cluster_shard(const char *table, const char *columns, const char *by, unsig
 		PQfinish(conns[node]);
 }
 
+/* Citus does it itself; its place-holder is %s. */
+static void run_on_citus_shards(const char *table, const char *sql)
+{
+	PGconn *conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	const char *failed = cluster_value(
+	    conn, text("SELECT string_agg(result, ';') FROM run_command_on_shards('%s', "
+	               "replace($sql$%s$sql$, '@', '%%s')) WHERE NOT success",
+	               table, sql));
+
+	cr_assert_str_eq(failed, "", "%s: %s", sql, failed);
+	PQfinish(conn);
+}
+
 void cluster_run_shards(const char *table, unsigned shards, const char *sql)
 {
+	if (cluster_is_citus()) {
+		run_on_citus_shards(table, sql);
+		return;
+	}
 	for (unsigned i = 0; i < shards; i++) {
 		const char *name = text("%s_%u", table, i);
 		char *statement = malloc(strlen(sql) * (strlen(name) + 1) + 1), *to = statement;

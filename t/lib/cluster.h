@@ -4,7 +4,8 @@
  *
  * It is looked for in PGTOPK_TEST_DIR (by default var/test in the build folder)
  * and started there, on PGTOPK_TEST_PORT and the two ports after it, if it does
- * not run. It goes on running afterwards, for the next test program.
+ * not run. It goes on running afterwards, for the next test program. With
+ * PGTOPK_CLUSTER=citus it is a Citus cluster.
  */
 #ifndef T_LIB_CLUSTER_H
 #define T_LIB_CLUSTER_H
@@ -20,6 +21,7 @@ enum cluster_node { CLUSTER_COORDINATOR, CLUSTER_WORKER1, CLUSTER_WORKER2 };
 /* Finds or starts it; before the first test of a program. */
 void cluster_up(void);
 int cluster_port(enum cluster_node node);
+bool cluster_is_citus(void);
 
 /* A connection to a node itself; `more` is added to the conninfo and may be NULL. */
 PGconn *cluster_connect(enum cluster_node node, const char *more);
@@ -47,13 +49,13 @@ void cluster_start_worker(enum cluster_node node);
 /*
  * A sharded table on the coordinator: partitions are foreign tables, in turn on
  * the two workers. Drops what had the name. by is "HASH (id)" or "RANGE (id)"; in
- * the latter case each shard has `step` values of id, from 0.
+ * the latter case each shard has `step` values of id, from 0 (not on Citus).
  */
 void cluster_shard(const char *table, const char *columns, const char *by, unsigned shards,
                    unsigned step);
 /* Runs SQL for each shard on its worker, with each @ in it replaced by the shard's name. */
 void cluster_run_shards(const char *table, unsigned shards, const char *sql);
-/* The worker of a shard of such a table. */
+/* The worker of a shard of such a table; not on Citus. */
 enum cluster_node cluster_shard_node(unsigned shard);
 
 #endif
