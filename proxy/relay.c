@@ -21,6 +21,37 @@ enum action {
 	ACTION_DROP,
 };
 
+/*
+ * Bytes of a message that was decided on, behind the run: they join it or are dropped.
+ * False: none are there.
+ */
+static bool pass_rest(struct iobuf *in, size_t *left, bool dropped, size_t *run)
+{
+	size_t n = iobuf_len(in) - *run;
+
+	if (n > *left)
+		n = *left;
+	if (n == 0)
+		return false;
+	*left -= n;
+	if (dropped)
+		iobuf_consume(in, n);
+	else
+		*run += n;
+	return true;
+}
+
+static bool pass_client_rest(struct session *session, size_t *run)
+{
+	return pass_rest(&session->client.in, &session->client_left, session->client_dropped, run);
+}
+
+static bool pass_coordinator_rest(struct session *session, size_t *run)
+{
+	return pass_rest(&session->coordinator.in, &session->coordinator_left,
+	                 session->coordinator_hidden, run);
+}
+
 /* ---- client to coordinator ---- */
 
 static bool is_worth_a_look(const char *sql, size_t len)
@@ -121,23 +152,6 @@ static void send_run(struct session *session, size_t *run)
 	*run = 0;
 }
 
-/* Passes, or drops, bytes of a message that was decided on. False: none are there. */
-static bool pass_rest(struct session *session, size_t *run)
-{
-	size_t n = iobuf_len(&session->client.in) - *run;
-
-	if (n > session->client_left)
-		n = session->client_left;
-	if (n == 0)
-		return false;
-	session->client_left -= n;
-	if (session->client_dropped)
-		iobuf_consume(&session->client.in, n);
-	else
-		*run += n;
-	return true;
-}
-
 static void keep_message(struct session *session, uint8_t type, size_t total)
 {
 	iobuf_append(&session->message, iobuf_head(&session->client.in), total);
@@ -212,7 +226,7 @@ void relay_client_input(struct session *session)
 	assert(!session->relaying);
 	session->relaying = true;
 	while (session->phase != SESSION_CLOSED && !session->busy && session->coordinator.fd >= 0) {
-		if (session->client_left > 0 ? !pass_rest(session, &run)
+		if (session->client_left > 0 ? !pass_client_rest(session, &run)
 		                             : !client_message(session, &run))
 			break;
 	}
@@ -318,22 +332,6 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 	return visible;
 }
 
-static bool pass_reply_rest(struct session *session, size_t *run)
-{
-	size_t n = iobuf_len(&session->coordinator.in) - *run;
-
-	if (n > session->coordinator_left)
-		n = session->coordinator_left;
-	if (n == 0)
-		return false;
-	session->coordinator_left -= n;
-	if (session->coordinator_hidden)
-		iobuf_consume(&session->coordinator.in, n);
-	else
-		*run += n;
-	return true;
-}
-
 /* Handles the message at the head, behind the run. False: stop for now. */
 static bool coordinator_message(struct session *session, size_t *run)
 {
@@ -376,7 +374,7 @@ void relay_coordinator_input(struct session *session)
 	size_t run = 0;
 
 	while (session->phase != SESSION_CLOSED) {
-		if (session->coordinator_left > 0 ? !pass_reply_rest(session, &run)
+		if (session->coordinator_left > 0 ? !pass_coordinator_rest(session, &run)
 		                                  : !coordinator_message(session, &run))
 			break;
 	}
