@@ -33,6 +33,8 @@ void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 	          session->id, session->route.scatter ? "yes" : "no");
 	if (session->route.scatter)
 		scatter_cancel(session->route.scatter);
+	else if (session->route.arena)
+		session->route.cancelled = true;
 	if (replies_drained(&session->replies)) {
 		session_close(carrier, "cancel_done");
 		return;

@@ -20,10 +20,9 @@
 #include <string.h>
 
 #include "parser/prefilter.h"
+#include "proxy/journal.h"
 #include "proxy/own_setting.h"
 #include "proxy/session.h"
-
-/* ---- the journal ---- */
 
 static const uint8_t *body(const struct session *session)
 {
@@ -35,150 +34,30 @@ static size_t body_len(const struct session *session)
 	return iobuf_len(&session->message) - WIRE_HEADER;
 }
 
-static void add_to_journal(struct session *session)
-{
-	iobuf_append(&session->journal, iobuf_head(&session->message),
-	             iobuf_len(&session->message));
-}
-
-static void clear_journal(struct session *session)
-{
-	struct statement *statement, *next_statement;
-	struct portal *portal, *next_portal;
-
-	HASH_ITER (hh, session->statements.by_name, statement, next_statement)
-		statement->journaled = false;
-	HASH_ITER (hh, session->statements.portals, portal, next_portal)
-		portal->journaled = false;
-	iobuf_fini(&session->journal);
-	iobuf_fini(&session->held);
-}
-
-/* Sends held replies: from now on the client knows them. */
-static void settle(struct session *session)
-{
-	if (iobuf_len(&session->journal) == 0 && iobuf_len(&session->held) == 0)
-		return;
-	iobuf_append(&session->client.out, iobuf_head(&session->held), iobuf_len(&session->held));
-	stream_flush(&session->client);
-	clear_journal(session);
-}
-
-static void send_hidden(struct session *session, enum reply reply, const uint8_t *message,
-                        size_t len)
-{
-	replies_expect(&session->replies, reply, true);
-	stream_write(&session->coordinator, message, len);
-}
-
-static void hand_over_statement(struct session *session, struct statement *statement)
-{
-	if (!statement->here_only)
-		return;
-	if (!statement->journaled)
-		send_hidden(session, REPLY_PARSE, statement->parse, statement->parse_len);
-	statement->here_only = false;
-}
-
-/* Before the journal is sent: what the coordinator needs besides. */
-static void hand_over_portal(struct session *session, struct portal *portal)
-{
-	hand_over_statement(session, portal->statement);
-	if (!portal->journaled)
-		send_hidden(session, REPLY_BIND, portal->bind, portal->bind_len);
-}
-
-static enum reply journal_reply(uint8_t type)
-{
-	switch (type) {
-	case WIRE_FE_Parse:
-		return REPLY_PARSE;
-	case WIRE_FE_Bind:
-		return REPLY_BIND;
-	default:
-		assert(type == WIRE_FE_Describe);
-		return REPLY_DESCRIBE;
-	}
-}
-
-/* The coordinator answers the journal's messages, not we. */
-static void replay_journal(struct session *session)
-{
-	const uint8_t *at = iobuf_head(&session->journal);
-	size_t left = iobuf_len(&session->journal), total;
-	uint8_t type;
-
-	while (left > 0) {
-		enum wire_frame frame = wire_frame(at, left, &type, &total);
-
-		assert(frame == WIRE_FRAME_OK && total <= left);
-		replies_expect(&session->replies, journal_reply(type), false);
-		at += total;
-		left -= total;
-	}
-	stream_write(&session->coordinator, iobuf_head(&session->journal),
-	             iobuf_len(&session->journal));
-	clear_journal(session);
-}
-
-/* Portals that were bound here but not executed become the coordinator's. */
-static void hand_over_portals(struct session *session)
-{
-	struct portal *portal, *next;
-
-	HASH_ITER (hh, session->statements.portals, portal, next) {
-		if (!portal->executed)
-			hand_over_portal(session, portal);
-	}
-	replay_journal(session);
-	HASH_ITER (hh, session->statements.portals, portal, next) {
-		if (!portal->executed)
-			statements_drop_portal(&session->statements, portal->name);
-	}
-}
-
 static void forward(struct session *session)
 {
-	settle(session);
+	journal_settle(session);
 	relay_message(session);
 	session_end_work(session);
 }
 
-void extended_abandon(struct session *session)
+/*
+ * The server skips messages up to the next Sync: it gets this one to skip as well, and
+ * nothing here may change by it.
+ */
+static bool is_skipped(struct session *session)
 {
-	struct statement *statement, *next;
-
-	settle(session);
-	HASH_ITER (hh, session->statements.by_name, statement, next)
-		hand_over_statement(session, statement);
-	hand_over_portals(session);
-	statements_drop_all(&session->statements);
-}
-
-void extended_error(struct session *session)
-{
-	struct statement *statement, *next;
-
-	HASH_ITER (hh, session->statements.by_name, statement, next) {
-		if (!statement->here_only && statement->sequence > session->parses_confirmed)
-			statements_drop(&session->statements, statement->name);
-	}
-}
-
-void extended_deallocated(struct session *session)
-{
-	struct statement *statement, *next;
-
-	HASH_ITER (hh, session->statements.by_name, statement, next) {
-		if (!statement->here_only)
-			statements_drop(&session->statements, statement->name);
-	}
+	if (!session->replies.failed)
+		return false;
+	relay_message(session);
+	session_end_work(session);
+	return true;
 }
 
 /* An error of our own: the client's messages up to Sync are dropped. */
 static void fail(struct session *session, const struct wire_error *error)
 {
-	settle(session);
+	journal_settle(session);
 	session_error(session, error);
 	stream_flush(&session->client);
 	session->skipping = true;
@@ -187,33 +66,23 @@ static void fail(struct session *session, const struct wire_error *error)
 
 /* ---- Parse ---- */
 
-/* Portals of a statement that is about to be replaced live on without it. */
-static void release_portals_of(struct session *session, const char *name)
-{
-	struct statement *statement = statements_find(&session->statements, name);
-	struct portal *portal, *next;
-
-	if (!statement)
-		return;
-	HASH_ITER (hh, session->statements.portals, portal, next) {
-		if (portal->statement == statement && !portal->executed) {
-			hand_over_portals(session);
-			return;
-		}
-	}
-}
-
 static void on_parsed(struct session *session, enum refusal refusal)
 {
 	struct statement *statement;
 
+	if (is_skipped(session))
+		return;
+	if (refusal == REFUSAL_cancelled) {
+		fail(session, &session_cancelled);
+		return;
+	}
 	if (refusal != REFUSAL_none) {
 		struct wire_parse parse;
 		bool ok = wire_read_parse(body(session), body_len(session), &parse);
 
 		assert(ok);
 		route_refused(session, refusal);
-		settle(session);
+		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
 		return;
@@ -225,8 +94,8 @@ static void on_parsed(struct session *session, enum refusal refusal)
 	statement->journaled = true;
 	statement->described = description_ref(session->route.description);
 	statement->lifted = session->route.lifted.count;
-	add_to_journal(session);
 	wire_put_bare(&session->held, WIRE_BE_ParseComplete);
+	journal_add(session);
 	session_end_work(session);
 }
 
@@ -241,17 +110,6 @@ static void prepare_parse(struct session *session)
 	free(types);
 }
 
-static void report_bad_setting(struct session *session)
-{
-	struct wire_error error;
-	char text[OWN_SETTING_TEXT];
-	struct wire_parse parse;
-
-	wire_read_parse(body(session), body_len(session), &parse);
-	own_setting_is_bad(parse.query, parse.query_len, &error, text);
-	fail(session, &error);
-}
-
 /* A named statement is the coordinator's as well, so that EXECUTE and DEALLOCATE know it. */
 static void remember_named(struct session *session)
 {
@@ -263,32 +121,43 @@ static void remember_named(struct session *session)
 	forward(session);
 }
 
-static void handle_parse(struct session *session)
+/* The coordinator owes nothing: it will do this Parse, or is skipping. */
+static void parse(struct session *session)
 {
 	struct wire_error error;
 	char text[OWN_SETTING_TEXT];
 	struct wire_parse parse;
-	bool ok = wire_read_parse(body(session), body_len(session), &parse);
 
-	if (!ok) {
-		forward(session);
+	if (is_skipped(session))
 		return;
-	}
-	release_portals_of(session, parse.statement);
-	if (session->status == 'I' && !session->replies.touched && !session->replies.failed &&
+	wire_read_parse(body(session), body_len(session), &parse);
+	journal_release_portals_of(session, parse.statement);
+	if (session->status == 'I' && !session->replies.touched &&
 	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
-		session_await_replies(session, report_bad_setting);
-	} else if (!prefilter_is_candidate(parse.query, parse.query_len) ||
-	           session->replies.failed) {
-		settle(session);
+		fail(session, &error);
+	} else if (!prefilter_is_candidate(parse.query, parse.query_len)) {
+		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
 	} else if (parse.statement[0]) {
-		settle(session);
+		journal_settle(session);
 		remember_named(session);
 	} else {
 		prepare_parse(session);
 	}
+}
+
+static void handle_parse(struct session *session)
+{
+	struct wire_parse view;
+	bool ok = wire_read_parse(body(session), body_len(session), &view);
+
+	if (ok && (statements_find(&session->statements, view.statement) ||
+	           prefilter_is_candidate(view.query, view.query_len) ||
+	           own_setting_mentioned(view.query, view.query_len)))
+		session_await_replies(session, parse);
+	else
+		forward(session);
 }
 
 /* ---- Bind ---- */
@@ -307,6 +176,15 @@ static void on_bound(struct session *session, enum refusal refusal)
 	bool taken = statement && statements_find_portal(&session->statements, bind.portal);
 	struct portal *portal;
 
+	if (is_skipped(session))
+		return;
+	if (refusal == REFUSAL_cancelled) {
+		fail(session, &session_cancelled);
+		return;
+	}
+	if (refusal == REFUSAL_none && statement && statement->described &&
+	    !description_same(statement->described, session->route.description))
+		refusal = REFUSAL_description; /* the client was told of other columns */
 	if (refusal == REFUSAL_none && statement && !taken) {
 		portal = statements_add_portal(&session->statements, statement,
 		                               iobuf_head(&session->message),
@@ -317,17 +195,17 @@ static void on_bound(struct session *session, enum refusal refusal)
 		if (!statement->described)
 			statement->described = description_ref(session->route.description);
 		statement->lifted = session->route.lifted.count;
-		add_to_journal(session);
 		wire_put_bare(&session->held, WIRE_BE_BindComplete);
+		journal_add(session);
 		session_end_work(session);
 		return;
 	}
 	if (refusal != REFUSAL_none)
 		route_refused(session, refusal);
 	if (statement) {
-		settle(session);
-		hand_over_statement(session, statement);
-		hand_over_portals(session);
+		journal_settle(session);
+		journal_hand_over_statement(session, statement);
+		journal_hand_over_portals(session);
 	}
 	forward(session);
 }
@@ -349,7 +227,7 @@ static void handle_bind(struct session *session)
 		if (bind.portal[0] == '\0') /* replaced, as in the server, whatever the statement */
 			statements_drop_portal(&session->statements, "");
 	} else {
-		extended_abandon(session); /* the coordinator finds the error in it */
+		journal_abandon(session, false); /* the coordinator finds the error in it */
 	}
 	if (statement)
 		prepare_statement(session, statement, on_bound);
@@ -366,19 +244,25 @@ static void describe_here(struct session *session)
 	const char *name;
 	uint8_t kind;
 
+	if (is_skipped(session))
+		return;
 	wire_read_target(body(session), body_len(session), &kind, &name);
+	statement = kind == 'S' ? statements_find(&session->statements, name) : NULL;
+	portal = kind == 'P' ? statements_find_portal(&session->statements, name) : NULL;
+	if (!portal && !(statement && statement->here_only)) { /* dropped meanwhile */
+		forward(session);
+		return;
+	}
 	if (kind == 'S') {
-		statement = statements_find(&session->statements, name);
 		description_put_parameters(statement->described, &session->held,
 		                           statement->described->nparameters - statement->lifted);
 		description_put_row_description(statement->described, &session->held, NULL, 0);
 	} else {
-		portal = statements_find_portal(&session->statements, name);
 		description_put_row_description(portal->described, &session->held,
 		                                portal->view.result_formats,
 		                                portal->view.nresult_formats);
 	}
-	add_to_journal(session);
+	journal_add(session);
 	session_end_work(session);
 }
 
@@ -433,12 +317,19 @@ static void send_rows(struct session *session)
 {
 	uint32_t max_rows;
 	struct portal *portal = executed_portal(session, &max_rows);
-	uint64_t end = portal->rows;
+	uint64_t end;
 
+	if (is_skipped(session))
+		return;
+	if (!portal) {
+		forward(session);
+		return;
+	}
+	end = portal->rows;
 	if (max_rows > 0 && max_rows < end - portal->taken)
 		end = portal->taken + max_rows;
 	iobuf_append(&session->client.out, iobuf_head(&session->held), iobuf_len(&session->held));
-	clear_journal(session);
+	journal_clear(session);
 	answer_start(session, portal->topk, portal->described->visible, portal->taken, end,
 	             on_rows_sent);
 }
@@ -446,7 +337,7 @@ static void send_rows(struct session *session)
 static void fall_back(struct session *session, enum refusal refusal)
 {
 	route_refused(session, refusal);
-	hand_over_portals(session);
+	journal_hand_over_portals(session);
 	forward(session);
 }
 
@@ -479,6 +370,12 @@ static void on_execute_prepared(struct session *session, enum refusal refusal)
 	uint32_t max_rows;
 	struct portal *portal = executed_portal(session, &max_rows);
 
+	if (is_skipped(session))
+		return;
+	if (refusal == REFUSAL_cancelled) {
+		fail(session, &session_cancelled);
+		return;
+	}
 	if (refusal == REFUSAL_none &&
 	    (!portal || !description_same(portal->described, session->route.description)))
 		refusal = REFUSAL_description; /* the coordinator says what it says then */
@@ -493,12 +390,16 @@ static void handle_execute(struct session *session)
 	uint32_t max_rows;
 	struct portal *portal = executed_portal(session, &max_rows);
 
-	if (!portal)
+	if (!portal) {
+		/* it may do anything to portals that were bound here: the coordinator's, then */
+		journal_settle(session);
+		journal_hand_over_portals(session);
 		forward(session);
-	else if (portal->executed)
+	} else if (portal->executed) {
 		session_await_replies(session, send_rows);
-	else
+	} else {
 		prepare_statement(session, portal->statement, on_execute_prepared);
+	}
 }
 
 /* ---- Close, Sync, Flush ---- */
@@ -508,13 +409,15 @@ static void close_here(struct session *session)
 	const char *name;
 	uint8_t kind;
 
+	if (is_skipped(session))
+		return;
 	wire_read_target(body(session), body_len(session), &kind, &name);
-	settle(session);
+	journal_settle(session);
 	if (kind == 'S')
 		statements_drop(&session->statements, name);
 	else
 		statements_drop_portal(&session->statements, name);
-	wire_put_bare(&session->held, WIRE_BE_CloseComplete);
+	wire_put_bare(&session->client.out, WIRE_BE_CloseComplete);
 	session_end_work(session);
 }
 
@@ -529,7 +432,7 @@ static void handle_close(struct session *session)
 		return;
 	}
 	if (kind == 'S')
-		release_portals_of(session, name);
+		journal_release_portals_of(session, name);
 	statement = kind == 'S' ? statements_find(&session->statements, name) : NULL;
 	if ((statement && statement->here_only) ||
 	    (kind == 'P' && statements_find_portal(&session->statements, name))) {
@@ -543,7 +446,7 @@ static void handle_close(struct session *session)
 
 static void handle_sync(struct session *session)
 {
-	settle(session);
+	journal_settle(session);
 	session->skipping = false;
 	if (session->status == 'I')
 		statements_drop_portals(&session->statements); /* they end with the transaction */
@@ -557,7 +460,7 @@ static void handle_sync(struct session *session)
 
 static void handle_flush(struct session *session)
 {
-	settle(session);
+	journal_settle(session);
 	if (session->replies.unsynced)
 		relay_message(session);
 	stream_flush(&session->client);

@@ -263,7 +263,6 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	for (size_t i = 0; i < COUNT(values); i++)
 		if (!wire_read_value(&reader, &values[i]))
 			return false;
-	forget(facts);
 	read_table(facts, values);
 	replace(&facts->session_user, &values[3]);
 	replace(&facts->current_user, &values[4]);
@@ -287,8 +286,11 @@ static void on_ready(struct session *session)
 {
 	struct facts *facts = session->facts;
 
+	if (!facts->answered)
+		forget(facts);
+	else if (!facts->known) /* else another table's name was asked for */
+		facts->asked_ms = loop_now_ms(session->proxy->loop);
 	facts->known = facts->answered;
-	facts->asked_ms = loop_now_ms(session->proxy->loop);
 	free(facts->asking);
 	facts->asking = NULL;
 	facts->done(session, facts->answered);
@@ -301,6 +303,9 @@ void facts_ask(struct session *session, const char *table_name,
 	struct facts *facts = session->facts;
 
 	assert(!facts->asking);
+	if (!facts_fresh(facts, loop_now_ms(session->proxy->loop),
+	                 (uint64_t)session->proxy->config->settings_ttl))
+		forget(facts);
 	facts->asking = text_dup(table_name, strlen(table_name));
 	facts->answered = false;
 	facts->done = done;

@@ -166,8 +166,10 @@ const char *log_quote(const char *value)
 	next = (next + 1) % LOG_QUOTE_SLOTS;
 	if (value == NULL)
 		value = "";
-	if (!needs_quotes(value) && strlen(value) < LOG_QUOTE_MAX)
-		return strcpy(slot, value);
+	if (!needs_quotes(value) && strlen(value) < LOG_QUOTE_MAX) {
+		strcpy(slot, value);
+		return slot;
+	}
 
 	slot[len++] = '"';
 	for (; *value != '\0'; value++) {
@@ -182,6 +184,5 @@ const char *log_quote(const char *value)
 	slot[len++] = '"';
 	slot[len] = '\0';
 	assert(len < LOG_QUOTE_MAX);
-	/* cppcheck-suppress returnDanglingLifetime ; the slots are static */
 	return slot;
 }

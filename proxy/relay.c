@@ -11,6 +11,7 @@
 
 #include "parser/prefilter.h"
 #include "proxy/config.h"
+#include "proxy/journal.h"
 #include "proxy/own_setting.h"
 #include "proxy/session.h"
 
@@ -66,6 +67,8 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 	bool tracked = !statements_empty(&session->statements);
 	bool small = total <= (size_t)session->proxy->config->inspect_limit;
 
+	if (tracked && (type == WIRE_FE_Query || type == WIRE_FE_FunctionCall))
+		journal_query_follows(session);
 	if (session->skipping && type != WIRE_FE_Sync && type != WIRE_FE_Terminate)
 		return ACTION_DROP;
 	switch (type) {
@@ -78,6 +81,8 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 		if (small &&
 		    is_worth_a_look((const char *)message + WIRE_HEADER, total - WIRE_HEADER))
 			return ACTION_KEEP;
+		if (type == WIRE_FE_Query)
+			return ACTION_FORWARD;
 		break;
 	case WIRE_FE_Bind:
 	case WIRE_FE_Describe:
@@ -96,8 +101,8 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 	default:
 		return ACTION_FORWARD;
 	}
-	if (tracked) /* a statement that is not looked at may concern what is known here only */
-		extended_abandon(session);
+	if (tracked) /* too long to look at: it may concern what is known here only */
+		journal_abandon(session, type == WIRE_FE_Parse);
 	return ACTION_FORWARD;
 }
 
@@ -219,23 +224,37 @@ static bool client_message(struct session *session, size_t *run)
 	return true;
 }
 
+/* A client that does not read what it is told gets nothing more done. */
+static bool client_is_behind(const struct session *session)
+{
+	return iobuf_len(&session->client.out) >= STREAM_HIGH_WATER;
+}
+
+static bool may_go_on(const struct session *session)
+{
+	return session->phase != SESSION_CLOSED && !session->busy && session->coordinator.fd >= 0 &&
+	       !client_is_behind(session);
+}
+
 void relay_client_input(struct session *session)
 {
 	size_t run = 0;
+	bool waiting = false;
 
 	assert(!session->relaying);
 	session->relaying = true;
-	while (session->phase != SESSION_CLOSED && !session->busy && session->coordinator.fd >= 0) {
-		if (session->client_left > 0 ? !pass_client_rest(session, &run)
-		                             : !client_message(session, &run))
-			break;
+	while (may_go_on(session) && !waiting) {
+		waiting = session->client_left > 0 ? !pass_client_rest(session, &run)
+		                                   : !client_message(session, &run);
+		if (session->phase != SESSION_CLOSED && client_is_behind(session))
+			stream_flush(&session->client);
 	}
 	session->relaying = false;
 	if (session->phase == SESSION_CLOSED)
 		return;
 	if (session->coordinator.fd >= 0)
 		send_run(session, &run);
-	if (!session->busy && session->client.out.tail > session->client.out.head)
+	if (!session->busy && iobuf_len(&session->client.out) > 0)
 		stream_flush(&session->client);
 	session_balance(session);
 }
@@ -299,7 +318,7 @@ static void note_command(struct session *session, const uint8_t *tag, size_t len
 {
 	if ((len >= 10 && memcmp(tag, "DEALLOCATE", 10) == 0) ||
 	    (len >= 11 && memcmp(tag, "DISCARD ALL", 11) == 0))
-		extended_deallocated(session);
+		journal_deallocated(session);
 }
 
 /* What a message to the client tells us. True if the client may see it. */
@@ -308,11 +327,9 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 	enum reply answered;
 	bool visible = replies_arrived(&session->replies, type, &answered);
 
-	if (answered == REPLY_PARSE)
-		session->parses_confirmed++;
 	switch (type) {
 	case WIRE_BE_ErrorResponse:
-		extended_error(session);
+		journal_error(session);
 		break;
 	case WIRE_BE_CommandComplete:
 		note_command(session, body, len);
@@ -351,7 +368,8 @@ static bool coordinator_message(struct session *session, size_t *run)
 		              "protocol_violation");
 		return false;
 	}
-	if (have < total && needs_body(session, type))
+	/* one that nobody asked for must not be cut in two by what we may say meanwhile */
+	if (have < total && (needs_body(session, type) || replies_drained(&session->replies)))
 		return false;
 	if (session->inner && replies_drained(&session->replies) && !is_asynchronous(type)) {
 		show_run(session, run);
@@ -381,6 +399,6 @@ void relay_coordinator_input(struct session *session)
 	if (session->phase == SESSION_CLOSED)
 		return;
 	show_run(session, &run);
-	if (session->on_replies_drained && replies_drained(&session->replies))
+	if (session->on_replies_drained && session_owes_nothing(session))
 		session_replies_drained(session);
 }

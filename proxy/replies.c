@@ -12,7 +12,7 @@
 
 #define HIDDEN 0x80
 #define COPY_ENDED 0x40 /* CopyDone or CopyFail was sent behind it */
-#define KIND(entry) ((enum reply)((entry)&0x3f))
+#define KIND(entry) ((enum reply)(0x3f & (entry)))
 
 void replies_init(struct replies *replies)
 {

@@ -24,7 +24,7 @@ static void finish(struct session *session, enum refusal refusal)
 {
 	struct route *route = &session->route;
 
-	route->done(session, refusal);
+	route->done(session, route->cancelled ? REFUSAL_cancelled : refusal);
 }
 
 static void on_map(void *owner, bool ok, const char *why)
@@ -104,6 +104,19 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 	return false;
 }
 
+/* The map's names are UTF8; elsewhere a plan must do without other letters than ASCII's. */
+static bool is_readable(const struct session *session, const char *sql)
+{
+	const char *encoding = settings_get(facts_settings(session->facts), "client_encoding");
+
+	if (encoding && strcmp(encoding, "UTF8") == 0)
+		return true;
+	for (; *sql; sql++)
+		if ((unsigned char)*sql >= 0x80)
+			return false;
+	return true;
+}
+
 static enum refusal check_table(struct session *session, const struct facts_table *table)
 {
 	struct route *route = &session->route;
@@ -125,8 +138,11 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 		return refusal;
 	plan_unref(route->plan);
 	route->plan = NULL;
-	return plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
-	                      route->map, route->table, &route->plan);
+	refusal = plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
+	                         route->map, route->table, &route->plan);
+	if (refusal == REFUSAL_none && !is_readable(session, route->plan->describe_sql))
+		return REFUSAL_settings;
+	return refusal;
 }
 
 /* True if the description is there. */

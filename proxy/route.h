@@ -32,6 +32,7 @@ struct route {
 	unsigned asked; /* facts were asked so often for this statement */
 	unsigned described;
 	uint64_t started_us;
+	bool cancelled; /* by the client, while it was being planned */
 
 	struct description *asking; /* being filled by description.c */
 	void (*described_fn)(struct session *session, bool ok);

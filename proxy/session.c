@@ -293,6 +293,8 @@ static void on_client_drained(void *owner)
 		return;
 	}
 	answer_continue(session);
+	if (session->phase >= SESSION_LOGIN && session->phase != SESSION_CLOSED && !session->busy)
+		relay_client_input(session);
 	session_balance(session);
 }
 
@@ -338,11 +340,16 @@ void session_end_work(struct session *session)
 		relay_client_input(session);
 }
 
+bool session_owes_nothing(const struct session *session)
+{
+	return replies_drained(&session->replies) && session->coordinator_left == 0;
+}
+
 void session_await_replies(struct session *session, void (*fn)(struct session *session))
 {
 	assert(session->busy && !session->on_replies_drained);
 	session->on_replies_drained = fn;
-	if (replies_drained(&session->replies)) {
+	if (session_owes_nothing(session)) {
 		session_replies_drained(session);
 	} else if (session->replies.unsynced) {
 		wire_put_bare(&session->coordinator.out, WIRE_FE_Flush);
@@ -388,6 +395,7 @@ void session_balance(struct session *session)
 	if (session->phase == SESSION_CLOSED)
 		return;
 	pause_if(&session->client, is_full(&session->coordinator.out) ||
+	                               is_full(&session->client.out) ||
 	                               (is_full(&session->client.in) &&
 	                                (session->busy || session->phase < SESSION_LOGIN)));
 	pause_if(&session->coordinator, is_full(&session->client.out));

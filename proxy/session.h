@@ -78,7 +78,7 @@ struct session {
 	struct facts *facts;
 	struct shard_settings shard_settings;
 	struct statements statements;
-	uint64_t parses_sent;      /* Parse messages to the coordinator, */
+	uint64_t parses_sent;      /* Parse messages to the coordinator, hidden ones too, */
 	uint64_t parses_confirmed; /* and those known to have succeeded */
 	struct iobuf journal; /* client messages answered here, which may have to be replayed */
 	struct iobuf held;    /* our replies to them, not yet sent */
@@ -106,6 +106,8 @@ void session_end_work(struct session *session);
 /* Pauses and resumes reading, so that no side's bytes pile up here. */
 void session_balance(struct session *session);
 
+/* The coordinator has answered everything, to the last byte. */
+bool session_owes_nothing(const struct session *session);
 /*
  * Calls fn once the coordinator owes no reply, at once if it owes none now. What it
  * keeps back for want of a Sync is asked for by Flush. Only while busy.
@@ -134,10 +136,5 @@ void simple_query(struct session *session);
  * statements that may be routed or it could become one.
  */
 void extended_message(struct session *session, uint8_t type);
-/* Gives everything that is known here only to the coordinator and forgets it. */
-void extended_abandon(struct session *session);
-/* The coordinator reported an error, or that it dropped prepared statements. */
-void extended_error(struct session *session);
-void extended_deallocated(struct session *session);
 
 #endif

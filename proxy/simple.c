@@ -83,7 +83,9 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 static void on_prepared(struct session *session, enum refusal refusal)
 {
-	if (refusal != REFUSAL_none)
+	if (refusal == REFUSAL_cancelled)
+		on_executed(session, refusal);
+	else if (refusal != REFUSAL_none)
 		refuse(session, refusal);
 	else
 		route_execute(session, NULL, on_executed);

@@ -26,6 +26,7 @@ struct statement {
 	uint32_t *types;
 	bool here_only;    /* the coordinator does not have it */
 	bool journaled;    /* its Parse is in the session's journal: answered, but not sent yet */
+	bool handed_over;  /* the coordinator has it by a hidden Parse */
 	uint64_t sequence; /* of its Parse among those sent to the coordinator */
 	struct description *described; /* what the client was told, NULL if nothing */
 	unsigned lifted;               /* literals lifted: parameters that are not the client's */

@@ -10,13 +10,10 @@
 
 #define VECTOR_SQL                                                                                 \
 	"SELECT id, name, embedding <-> $1 AS d FROM items ORDER BY embedding <-> $1 LIMIT "
-#define TEXT(string)                                                                               \
-	{                                                                                          \
-		string, -2                                                                         \
-	}
+#define TEXT(string) string, -2
 
-static const struct raw_value q8[] = {TEXT(Q8)};
-static const struct raw_value q8_other[] = {TEXT(Q8_OTHER)};
+static const struct raw_value q8[] = {{TEXT(Q8)}};
+static const struct raw_value q8_other[] = {{TEXT(Q8_OTHER)}};
 
 static void parse(struct iobuf *out, const char *name, const char *sql)
 {
@@ -305,7 +302,7 @@ Test(messages, trap_10_transaction_block)
 	wire_put_execute(&pair.out, "p", 2); /* a portal outlives Sync here */
 	pair_sync(&pair);
 	plain_query(&pair.out);
-	raw_put_bind(&pair.out, "", "s", (struct raw_value[]){TEXT("[1]")}, 1, 0, 0);
+	raw_put_bind(&pair.out, "", "s", (struct raw_value[]){{TEXT("[1]")}}, 1, 0, 0);
 	wire_put_execute(&pair.out, "", 0);
 	vector_query(&pair.out);
 	pair_sync(&pair);

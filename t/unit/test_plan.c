@@ -310,18 +310,9 @@ Test(plan, directions)
 	}
 }
 
-#define NONE                                                                                       \
-	{                                                                                          \
-		.kind = PLAN_COUNT_NONE                                                            \
-	}
-#define CONSTANT(n)                                                                                \
-	{                                                                                          \
-		.kind = PLAN_COUNT_CONSTANT, .value = (n)                                          \
-	}
-#define PARAMETER(n, max)                                                                          \
-	{                                                                                          \
-		.kind = PLAN_COUNT_PARAMETER, .parameter = (n), .maximum = (max)                   \
-	}
+#define NONE .kind = PLAN_COUNT_NONE
+#define CONSTANT(n) .kind = PLAN_COUNT_CONSTANT, .value = (n)
+#define PARAMETER(n, max) .kind = PLAN_COUNT_PARAMETER, .parameter = (n), .maximum = (max)
 
 /* Trap 5: the offset is never a shard's, and every way to write a count. */
 Test(plan, trap_5_limits)
@@ -330,21 +321,21 @@ Test(plan, trap_5_limits)
 		const char *clause;
 		struct plan_count limit, offset;
 	} cases[] = {
-	    {"LIMIT 7", CONSTANT(7), NONE},
-	    {"LIMIT 7 OFFSET 3", CONSTANT(7), CONSTANT(3)},
-	    {"OFFSET 3 LIMIT 7", CONSTANT(7), CONSTANT(3)},
-	    {"LIMIT $2 OFFSET $3", PARAMETER(2, INT64_MAX), PARAMETER(3, INT64_MAX)},
-	    {"LIMIT $2::int OFFSET $2", PARAMETER(2, INT32_MAX), PARAMETER(2, INT64_MAX)},
-	    {"LIMIT ($2)::bigint", PARAMETER(2, INT64_MAX), NONE},
-	    {"LIMIT $2::smallint", PARAMETER(2, INT16_MAX), NONE},
-	    {"LIMIT CAST(7 AS smallint)", CONSTANT(7), NONE},
-	    {"LIMIT 99999999999", CONSTANT(99999999999), NONE},
-	    {"LIMIT 9223372036854775807", CONSTANT(INT64_MAX), NONE},
-	    {"LIMIT 7 OFFSET 0", CONSTANT(7), NONE},
-	    {"LIMIT 7 OFFSET NULL", CONSTANT(7), NONE},
-	    {"FETCH FIRST 7 ROWS ONLY", CONSTANT(7), NONE},
-	    {"OFFSET 3 ROWS FETCH NEXT ROW ONLY", CONSTANT(1), CONSTANT(3)},
-	    {"FETCH FIRST ($2) ROWS ONLY", PARAMETER(2, INT64_MAX), NONE},
+	    {"LIMIT 7", {CONSTANT(7)}, {NONE}},
+	    {"LIMIT 7 OFFSET 3", {CONSTANT(7)}, {CONSTANT(3)}},
+	    {"OFFSET 3 LIMIT 7", {CONSTANT(7)}, {CONSTANT(3)}},
+	    {"LIMIT $2 OFFSET $3", {PARAMETER(2, INT64_MAX)}, {PARAMETER(3, INT64_MAX)}},
+	    {"LIMIT $2::int OFFSET $2", {PARAMETER(2, INT32_MAX)}, {PARAMETER(2, INT64_MAX)}},
+	    {"LIMIT ($2)::bigint", {PARAMETER(2, INT64_MAX)}, {NONE}},
+	    {"LIMIT $2::smallint", {PARAMETER(2, INT16_MAX)}, {NONE}},
+	    {"LIMIT CAST(7 AS smallint)", {CONSTANT(7)}, {NONE}},
+	    {"LIMIT 99999999999", {CONSTANT(99999999999)}, {NONE}},
+	    {"LIMIT 9223372036854775807", {CONSTANT(INT64_MAX)}, {NONE}},
+	    {"LIMIT 7 OFFSET 0", {CONSTANT(7)}, {NONE}},
+	    {"LIMIT 7 OFFSET NULL", {CONSTANT(7)}, {NONE}},
+	    {"FETCH FIRST 7 ROWS ONLY", {CONSTANT(7)}, {NONE}},
+	    {"OFFSET 3 ROWS FETCH NEXT ROW ONLY", {CONSTANT(1)}, {CONSTANT(3)}},
+	    {"FETCH FIRST ($2) ROWS ONLY", {PARAMETER(2, INT64_MAX)}, {NONE}},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
