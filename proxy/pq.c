@@ -243,16 +243,6 @@ void *pq_link_ssl(const struct pq_link *link)
 	return PQsslInUse(link->conn) ? PQsslStruct(link->conn, "OpenSSL") : NULL;
 }
 
-int pq_link_server_version(const struct pq_link *link)
-{
-	return PQserverVersion(link->conn);
-}
-
-int pq_link_pid(const struct pq_link *link)
-{
-	return PQbackendPID(link->conn);
-}
-
 /* ---- cancelling ---- */
 
 static void cancels_unref_locked(struct pq_cancels *cancels)

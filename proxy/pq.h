@@ -46,8 +46,6 @@ void pq_attempt_free(struct pq_attempt *attempt); /* gives up; no call will come
 void pq_link_free(struct pq_link *link); /* NULL is allowed; sends Terminate if it still can */
 int pq_link_fd(const struct pq_link *link);
 void *pq_link_ssl(const struct pq_link *link);          /* OpenSSL's SSL*, NULL if plain */
-int pq_link_server_version(const struct pq_link *link); /* 150003 */
-int pq_link_pid(const struct pq_link *link);
 
 /*
  * Sends a CancelRequest for what the link is doing. While it is on its way

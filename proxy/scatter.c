@@ -2,8 +2,8 @@
  * Scatter: see scatter.h.
  *
  * Two passes: the first asks every shard by its index. If all shards together
- * gave fewer rows than LIMIT + OFFSET, those that gave fewer than they were asked
- * for are asked again without the index, because an index scan that ends early
+ * gave fewer rows than LIMIT + OFFSET, each gave fewer than it was asked for, and
+ * all are asked again without the index, because an index scan that ends early
  * (a cap of pgvector's, NULL or zero vectors, which no index holds) looks just
  * like a shard that has no more rows. Where the rows do suffice nothing can be
  * missing but what lies farther than an index scan's own end.
@@ -16,6 +16,7 @@
 #include "proxy/scatter.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,6 @@ struct lane {
 	struct pool *pool;
 	struct worker *worker;
 	unsigned first, count;
-	unsigned asked;     /* how many of them in this pass */
 	unsigned completed; /* queries that came to their end */
 };
 
@@ -68,9 +68,7 @@ struct scatter {
 	bool check_passed;
 	struct loop_timer *timer;
 	struct topk *topk;
-	uint64_t *received; /* rows of each shard */
-	bool *wanted;       /* shards that this pass asks */
-	bool exact;         /* the second pass */
+	bool exact; /* the second pass */
 	struct plan_text text;
 	uint16_t *formats;
 	struct scatter_result result;
@@ -94,8 +92,6 @@ static void free_scatter(void *owner)
 	topk_free(scatter->topk);
 	plan_text_fini(&scatter->text);
 	free(scatter->formats);
-	free(scatter->received);
-	free(scatter->wanted);
 	free(scatter->groups);
 	free(scatter->lanes);
 	free(scatter);
@@ -181,42 +177,20 @@ static const struct shardmap_node *lane_node(const struct lane *lane)
 	return shardmap_node(request->map, request->table->shards[lane->first].node);
 }
 
-/*
- * Which shards have to be asked again without their index; false: none. Nothing was
- * pushed out of the top-K yet, since all rows together do not fill it.
- */
-static bool want_exact(struct scatter *scatter)
-{
-	const struct scatter_request *request = &scatter->request;
-	uint64_t rows = 0;
-	bool any = false;
-
-	for (unsigned i = 0; i < request->table->nshards; i++)
-		rows += scatter->received[i];
-	if (scatter->exact || rows >= request->limit + request->offset)
-		return false;
-	for (unsigned i = 0; i < request->table->nshards; i++) {
-		scatter->wanted[i] = scatter->received[i] < request->budget.rows;
-		if (!scatter->wanted[i])
-			continue;
-		any = true;
-		scatter->received[i] = 0;
-		if (!topk_drop(scatter->topk, i))
-			abort();
-	}
-	return any;
-}
-
 /* All lanes are through and the map held: the answer is complete, or a second pass begins. */
 static void maybe_finish(struct scatter *scatter)
 {
 	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0 ||
 	    !scatter->check_passed)
 		return;
-	if (!want_exact(scatter)) {
+	if (scatter->exact ||
+	    scatter->result.received >= scatter->request.limit + scatter->request.offset) {
 		conclude(scatter, SCATTER_OK);
 		return;
 	}
+	if (!topk_drop(scatter->topk, UINT_MAX))
+		abort();
+	scatter->result.received = 0;
 	scatter->exact = true;
 	scatter->result.refilled = true;
 	scatter->next = 0;
@@ -235,7 +209,6 @@ static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	if (concluded(scatter))
 		return;
 	scatter->result.received++;
-	scatter->received[id]++;
 	if (!topk_add(scatter->topk, id, body, len))
 		fail(scatter, SCATTER_FAILED, "a worker sent a row that does not fit its query");
 	else if (topk_bytes(scatter->topk) > (size_t)scatter->proxy->config->merge_memory)
@@ -291,7 +264,7 @@ static void lane_ready(void *owner)
 	struct scatter *scatter = lane->scatter;
 
 	lane_end(lane);
-	if (lane->completed != lane->asked)
+	if (lane->completed != lane->count)
 		fail(scatter, SCATTER_FAILED, "a worker skipped a query");
 	else
 		maybe_finish(scatter);
@@ -362,9 +335,6 @@ static void query_shards(struct lane *lane)
 	};
 
 	for (unsigned i = lane->first; i < lane->first + lane->count; i++) {
-		if (!scatter->wanted[i])
-			continue;
-		lane->asked++;
 		scatter->text.len = 0;
 		plan_shard_sql(request->plan, &request->table->shards[i], request->budget.rows,
 		               &scatter->text);
@@ -444,25 +414,12 @@ static void on_worker(void *owner, struct worker *worker, const char *why)
 	start_groups(scatter);
 }
 
-static bool is_wanted(const struct scatter *scatter, const struct group *group)
-{
-	for (unsigned i = group->first; i < group->end; i++)
-		if (scatter->wanted[i])
-			return true;
-	return false;
-}
-
 static void start_groups(struct scatter *scatter)
 {
 	while (!concluded(scatter) && scatter->next < scatter->ngroups) {
 		struct group *group = &scatter->groups[scatter->next];
-		struct worker *worker;
+		struct worker *worker = pool_take(group->pool, &scatter->pool_waiter);
 
-		if (!is_wanted(scatter, group)) {
-			scatter->next++;
-			continue;
-		}
-		worker = pool_take(group->pool, &scatter->pool_waiter);
 		if (!worker)
 			return; /* on_worker() goes on */
 		scatter->next++;
@@ -560,10 +517,6 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->topk = topk_new(&spec);
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
-	scatter->received = zeroed(request->table->nshards * sizeof(*scatter->received));
-	scatter->wanted = zeroed(request->table->nshards * sizeof(*scatter->wanted));
-	for (unsigned i = 0; i < request->table->nshards; i++)
-		scatter->wanted[i] = true;
 	make_formats(scatter);
 	make_groups(scatter);
 	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);

@@ -213,11 +213,6 @@ void stream_close(struct stream *stream)
 	iobuf_fini(&stream->out);
 }
 
-bool stream_is_open(const struct stream *stream)
-{
-	return stream->fd >= 0;
-}
-
 void stream_write(struct stream *stream, const void *data, size_t len)
 {
 	size_t sent = 0;

@@ -59,7 +59,6 @@ void stream_open(struct stream *stream, struct loop *loop, int fd, bool owns_fd,
 void stream_await_connect(struct stream *stream, void (*on_connected)(void *owner));
 /* Frees buffers, stops watching. Unwritten bytes get one last try. Safe to repeat. */
 void stream_close(struct stream *stream);
-bool stream_is_open(const struct stream *stream);
 
 /* Writes or queues. Bytes for a broken stream are dropped: on_closed follows. */
 void stream_write(struct stream *stream, const void *data, size_t len);
