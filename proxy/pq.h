@@ -45,7 +45,7 @@ void pq_attempt_free(struct pq_attempt *attempt); /* gives up; no call will come
 
 void pq_link_free(struct pq_link *link); /* NULL is allowed; sends Terminate if it still can */
 int pq_link_fd(const struct pq_link *link);
-void *pq_link_ssl(const struct pq_link *link);          /* OpenSSL's SSL*, NULL if plain */
+void *pq_link_ssl(const struct pq_link *link); /* OpenSSL's SSL*, NULL if plain */
 
 /*
  * Sends a CancelRequest for what the link is doing. While it is on its way
