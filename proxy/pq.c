@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libpq-fe.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,13 +30,19 @@ struct pq_attempt {
 	PGconn *conn;
 	struct loop_io *io;
 	struct loop_timer *timer;
-	char *failed; /* known before the loop ran */
+	char *failed;   /* known before the loop ran */
+	bool dialling;  /* the login is not libpq's */
+	bool tls_asked; /* the server has been asked for TLS */
+	char *sslmode;  /* when dialling */
 	pq_connected_fn *fn;
 	void *owner;
 };
 
 struct pq_link {
-	PGconn *conn;
+	PGconn *conn; /* NULL: dialled and plain */
+	int fd;
+	struct pq_peer peer;       /* when dialled */
+	const char *other_sslmode; /* when dialled; a literal */
 	struct pq_cancels *cancels;
 	struct cancel *cancel; /* on its way */
 };
@@ -100,11 +107,69 @@ static void attempt_succeed(struct pq_attempt *attempt)
 	struct pq_link *link = must(calloc(1, sizeof(*link)));
 
 	link->conn = attempt->conn;
+	link->fd = PQsocket(attempt->conn);
 	link->cancels = attempt->cancels;
 	attempt->conn = NULL;
 	/* so that PQfinish() never waits to get its Terminate out */
 	PQsetnonblocking(link->conn, 1);
 	attempt_end(attempt, link, NULL);
+}
+
+static char *copy_or_null(const char *text)
+{
+	return text && text[0] ? must(strdup(text)) : NULL;
+}
+
+/*
+ * The socket is the caller's. A PGconn has 32 kB of buffers that nobody will use: without
+ * TLS it goes, and the socket lives on by another descriptor.
+ */
+static void dial_succeed(struct pq_attempt *attempt)
+{
+	PGconn *conn = attempt->conn;
+	bool tls = PQsslInUse(conn);
+	int fd = tls ? PQsocket(conn) : fcntl(PQsocket(conn), F_DUPFD_CLOEXEC, 0);
+	struct pq_link *link;
+
+	if (fd < 0) {
+		attempt_end(attempt, NULL, strerror(errno));
+		return;
+	}
+	link = must(calloc(1, sizeof(*link)));
+	link->fd = fd;
+	link->peer.host = copy_or_null(PQhost(conn));
+	link->peer.hostaddr = copy_or_null(PQhostaddr(conn));
+	link->peer.port = copy_or_null(PQport(conn));
+	if (tls && strcmp(attempt->sslmode, "prefer") == 0)
+		link->other_sslmode = "disable";
+	else if (!tls && strcmp(attempt->sslmode, "allow") == 0)
+		link->other_sslmode = "require";
+	if (tls) {
+		link->conn = conn;
+		attempt->conn = NULL;
+	}
+	attempt_end(attempt, link, NULL);
+}
+
+/*
+ * libpq is in CONNECTION_MADE twice: before it asks for TLS and when it has what sslmode
+ * says. Which of the two it is can be told by TLS being in use, having been asked for and
+ * denied, or never being asked for. A mode that demands TLS takes nothing else.
+ */
+static bool has_dialled(struct pq_attempt *attempt)
+{
+	const char *mode = attempt->sslmode;
+
+	if (PQstatus(attempt->conn) == CONNECTION_SSL_STARTUP)
+		attempt->tls_asked = true;
+	if (!attempt->dialling || PQstatus(attempt->conn) != CONNECTION_MADE)
+		return false;
+	if (PQsslInUse(attempt->conn))
+		return true;
+	if (PQhost(attempt->conn)[0] == '/' || PQhost(attempt->conn)[0] == '@' ||
+	    strcmp(mode, "disable") == 0 || strcmp(mode, "allow") == 0)
+		return true;
+	return strcmp(mode, "prefer") == 0 && attempt->tls_asked;
 }
 
 static void attempt_poll(void *owner, unsigned events)
@@ -115,7 +180,15 @@ static void attempt_poll(void *owner, unsigned events)
 	(void)events;
 	loop_io_free(attempt->io);
 	attempt->io = NULL;
+	if (has_dialled(attempt)) { /* a Unix socket connects at once */
+		dial_succeed(attempt);
+		return;
+	}
 	status = PQconnectPoll(attempt->conn);
+	if (has_dialled(attempt)) {
+		dial_succeed(attempt);
+		return;
+	}
 	if (status == PGRES_POLLING_OK) {
 		attempt_succeed(attempt);
 		return;
@@ -184,15 +257,26 @@ static PGconn *start(const struct pq_target *target, char **error)
 	return conn;
 }
 
-struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
-                              const struct pq_target *target, uint64_t timeout_ms,
-                              pq_connected_fn *fn, void *owner)
+/* sslmode as libpq has understood it, from string, service file and environment. */
+static char *sslmode_of(PGconn *conn)
+{
+	PQconninfoOption *options = must(PQconninfo(conn));
+	char *mode = NULL;
+
+	for (PQconninfoOption *option = options; option->keyword; option++)
+		if (strcmp(option->keyword, "sslmode") == 0 && option->val)
+			mode = must(strdup(option->val));
+	PQconninfoFree(options);
+	return mode ? mode : must(strdup("prefer"));
+}
+
+static struct pq_attempt *attempt_new(struct loop *loop, const struct pq_target *target,
+                                      uint64_t timeout_ms, pq_connected_fn *fn, void *owner)
 {
 	struct pq_attempt *attempt = must(calloc(1, sizeof(*attempt)));
 	char *error = NULL;
 
 	attempt->loop = loop;
-	attempt->cancels = cancels;
 	attempt->fn = fn;
 	attempt->owner = owner;
 	attempt->timer = loop_timer_new(loop, attempt_timeout, attempt);
@@ -210,6 +294,27 @@ struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
 	return attempt;
 }
 
+struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
+                              const struct pq_target *target, uint64_t timeout_ms,
+                              pq_connected_fn *fn, void *owner)
+{
+	struct pq_attempt *attempt = attempt_new(loop, target, timeout_ms, fn, owner);
+
+	attempt->cancels = cancels;
+	return attempt;
+}
+
+struct pq_attempt *pq_dial(struct loop *loop, const struct pq_target *target, uint64_t timeout_ms,
+                           pq_connected_fn *fn, void *owner)
+{
+	struct pq_attempt *attempt = attempt_new(loop, target, timeout_ms, fn, owner);
+
+	attempt->dialling = true;
+	if (!attempt->failed)
+		attempt->sslmode = sslmode_of(attempt->conn);
+	return attempt;
+}
+
 void pq_attempt_free(struct pq_attempt *attempt)
 {
 	if (!attempt)
@@ -218,6 +323,7 @@ void pq_attempt_free(struct pq_attempt *attempt)
 	loop_timer_free(attempt->timer);
 	PQfinish(attempt->conn);
 	free(attempt->failed);
+	free(attempt->sslmode);
 	free(attempt);
 }
 
@@ -229,18 +335,34 @@ void pq_link_free(struct pq_link *link)
 		return;
 	if (link->cancel)
 		link->cancel->link = NULL;
-	PQfinish(link->conn);
+	if (link->conn)
+		PQfinish(link->conn);
+	else
+		close(link->fd);
+	free(link->peer.host);
+	free(link->peer.hostaddr);
+	free(link->peer.port);
 	free(link);
 }
 
 int pq_link_fd(const struct pq_link *link)
 {
-	return PQsocket(link->conn);
+	return link->fd;
 }
 
 void *pq_link_ssl(const struct pq_link *link)
 {
-	return PQsslInUse(link->conn) ? PQsslStruct(link->conn, "OpenSSL") : NULL;
+	return link->conn && PQsslInUse(link->conn) ? PQsslStruct(link->conn, "OpenSSL") : NULL;
+}
+
+const struct pq_peer *pq_link_peer(const struct pq_link *link)
+{
+	return &link->peer;
+}
+
+const char *pq_link_other_sslmode(const struct pq_link *link)
+{
+	return link->other_sslmode;
 }
 
 /* ---- cancelling ---- */
