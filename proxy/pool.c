@@ -19,6 +19,7 @@
 #include "proxy/address.h"
 #include "proxy/greeting.h"
 #include "proxy/pq.h"
+#include "proxy/pq_cancel.h"
 
 #define BACK_OFF_MS 1000
 

@@ -12,17 +12,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "proxy/pq_cancel.h"
+
 #define MAX_KEYWORDS 96
-#define MAX_CANCEL_THREADS 64
-#define CANCEL_STACK (256 * 1024)
 
 struct pq_attempt {
 	struct loop *loop;
@@ -44,27 +41,9 @@ struct pq_link {
 	struct pq_peer peer;       /* when dialled */
 	const char *other_sslmode; /* when dialled; a literal */
 	struct pq_cancels *cancels;
-	struct cancel *cancel; /* on its way */
-};
-
-/* One CancelRequest. Threads touch only `request`; all else is the loop's. */
-struct cancel {
-	PGcancel *request;
-	struct pq_link *link; /* NULL: freed meanwhile */
-	void (*done)(void *owner);
-	void *owner;
-	struct cancel *next;
-};
-
-struct pq_cancels {
-	pthread_mutex_t mutex; /* guards what follows; threads outlive the loop's side */
-	unsigned refs;
-	unsigned threads;
-	bool closed;
-	struct cancel *queue;
-	struct cancel *finished;
-	int event_fd; /* wakes the loop: something is in `finished` */
-	struct loop_io *io;
+	struct pq_cancel *cancel; /* on its way */
+	void (*on_cancelled)(void *owner);
+	void *cancel_owner;
 };
 
 static void *must(void *memory)
@@ -334,7 +313,7 @@ void pq_link_free(struct pq_link *link)
 	if (!link)
 		return;
 	if (link->cancel)
-		link->cancel->link = NULL;
+		pq_cancel_forget(link->cancel);
 	if (link->conn)
 		PQfinish(link->conn);
 	else
@@ -367,170 +346,25 @@ const char *pq_link_other_sslmode(const struct pq_link *link)
 
 /* ---- cancelling ---- */
 
-static void cancels_unref_locked(struct pq_cancels *cancels)
+static void on_cancelled(void *owner)
 {
-	bool last = --cancels->refs == 0;
+	struct pq_link *link = owner;
+	void (*done)(void *) = link->on_cancelled;
 
-	pthread_mutex_unlock(&cancels->mutex);
-	if (!last)
-		return;
-	while (cancels->finished) {
-		struct cancel *cancel = cancels->finished;
-
-		cancels->finished = cancel->next;
-		free(cancel);
-	}
-	assert(!cancels->queue);
-	close(cancels->event_fd);
-	pthread_mutex_destroy(&cancels->mutex);
-	free(cancels);
-}
-
-/* Puts it among the finished ones; wakes the loop. */
-static void cancel_finish_locked(struct pq_cancels *cancels, struct cancel *cancel)
-{
-	uint64_t one = 1;
-
-	PQfreeCancel(cancel->request);
-	cancel->request = NULL;
-	cancel->next = cancels->finished;
-	cancels->finished = cancel;
-	if (write(cancels->event_fd, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN); /* the counter is full: the loop is awake */
-}
-
-static struct cancel *cancel_pop_locked(struct pq_cancels *cancels)
-{
-	struct cancel **end = &cancels->queue;
-	struct cancel *cancel;
-
-	if (!*end)
-		return NULL;
-	while ((*end)->next) /* pushed at the head: the last one is the oldest */
-		end = &(*end)->next;
-	cancel = *end;
-	*end = NULL;
-	return cancel;
-}
-
-static void *cancel_thread(void *owner)
-{
-	struct pq_cancels *cancels = owner;
-	struct cancel *cancel;
-	char error[256];
-
-	pthread_mutex_lock(&cancels->mutex);
-	while ((cancel = cancel_pop_locked(cancels)) != NULL) {
-		if (!cancels->closed) {
-			pthread_mutex_unlock(&cancels->mutex);
-			/* a failure shows in that the query goes on to its end */
-			(void)PQcancel(cancel->request, error, sizeof(error));
-			pthread_mutex_lock(&cancels->mutex);
-		}
-		cancel_finish_locked(cancels, cancel);
-	}
-	cancels->threads--;
-	cancels_unref_locked(cancels);
-	return NULL;
-}
-
-/* Signals are the loop's: the new thread blocks them all. */
-static bool start_thread(struct pq_cancels *cancels)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	sigset_t all, old;
-	bool ok;
-
-	sigfillset(&all);
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, CANCEL_STACK);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ok = pthread_create(&thread, &attributes, cancel_thread, cancels) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attributes);
-	return ok;
-}
-
-static void on_finished(void *owner, unsigned events)
-{
-	struct pq_cancels *cancels = owner;
-	struct cancel *finished;
-	uint64_t count;
-
-	(void)events;
-	if (read(cancels->event_fd, &count, sizeof(count)) < 0)
-		assert(errno == EAGAIN);
-	pthread_mutex_lock(&cancels->mutex);
-	finished = cancels->finished;
-	cancels->finished = NULL;
-	pthread_mutex_unlock(&cancels->mutex);
-	while (finished) {
-		struct cancel *cancel = finished;
-
-		finished = cancel->next;
-		if (cancel->link) {
-			cancel->link->cancel = NULL;
-			if (cancel->done)
-				cancel->done(cancel->owner);
-		}
-		free(cancel);
-	}
-}
-
-struct pq_cancels *pq_cancels_new(struct loop *loop)
-{
-	struct pq_cancels *cancels = must(calloc(1, sizeof(*cancels)));
-
-	cancels->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (cancels->event_fd < 0) {
-		free(cancels);
-		return NULL;
-	}
-	cancels->refs = 1;
-	pthread_mutex_init(&cancels->mutex, NULL);
-	cancels->io = loop_io_new(loop, cancels->event_fd, on_finished, cancels);
-	loop_io_set(cancels->io, LOOP_READ);
-	return cancels;
-}
-
-void pq_cancels_free(struct pq_cancels *cancels)
-{
-	if (!cancels)
-		return;
-	loop_io_free(cancels->io);
-	pthread_mutex_lock(&cancels->mutex);
-	cancels->closed = true;
-	cancels_unref_locked(cancels);
+	link->cancel = NULL;
+	if (done)
+		done(link->cancel_owner);
 }
 
 void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner)
 {
-	struct pq_cancels *cancels = link->cancels;
 	PGcancel *request;
-	struct cancel *cancel;
 
 	if (link->cancel || !(request = PQgetCancel(link->conn)))
 		return;
-	cancel = must(calloc(1, sizeof(*cancel)));
-	cancel->request = request;
-	cancel->link = link;
-	cancel->done = done;
-	cancel->owner = owner;
-	link->cancel = cancel;
-	pthread_mutex_lock(&cancels->mutex);
-	cancel->next = cancels->queue;
-	cancels->queue = cancel;
-	if (cancels->threads < MAX_CANCEL_THREADS) {
-		if (start_thread(cancels)) {
-			cancels->threads++;
-			cancels->refs++;
-		} else if (cancels->threads == 0) { /* nobody would ever send it */
-			cancel_finish_locked(cancels, cancel_pop_locked(cancels));
-		}
-	}
-	pthread_mutex_unlock(&cancels->mutex);
+	link->on_cancelled = done;
+	link->cancel_owner = owner;
+	link->cancel = pq_cancels_send(link->cancels, request, on_cancelled, link);
 }
 
 bool pq_link_cancelling(const struct pq_link *link)

@@ -18,10 +18,7 @@
 struct pq_attempt;
 struct pq_link;
 
-/* The threads that send CancelRequests: libpq's call blocks. */
-struct pq_cancels;
-struct pq_cancels *pq_cancels_new(struct loop *loop); /* NULL: the system gives none */
-void pq_cancels_free(struct pq_cancels *cancels);     /* waits for nobody; after all links */
+struct pq_cancels; /* proxy/pq_cancel.h */
 
 /*
  * Called once, from the loop, never from within pq_connect(): link is the
