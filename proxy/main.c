@@ -12,10 +12,13 @@
 #include <unistd.h>
 
 #include "parser/plancache.h"
+#include "proxy/cancel.h"
 #include "proxy/catalog.h"
+#include "proxy/census.h"
 #include "proxy/check.h"
 #include "proxy/config.h"
 #include "proxy/description.h"
+#include "proxy/keyring.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
@@ -35,27 +38,25 @@ static int complain(const char *error)
 	return EXIT_FAILURE;
 }
 
-/* Clients are relayed to the first host and port that libpq would try. */
-static bool read_coordinator(struct proxy *proxy, char *error)
+/* Reads the coordinator's conninfo, so that a mistake in it shows now. */
+static bool name_coordinator(struct proxy *proxy, char *error)
 {
-	char *why = NULL;
-	char *host = pq_conninfo_value(proxy->config->coordinator, "hostaddr", &why);
-	char *port;
+	char *why = NULL, *why_port = NULL;
+	char *host = pq_conninfo_value(proxy->config->coordinator, "host", &why);
+	char *port = pq_conninfo_value(proxy->config->coordinator, "port", &why_port);
+	char name[ERROR_SIZE];
 
-	if (!why && !host)
-		host = pq_conninfo_value(proxy->config->coordinator, "host", &why);
-	port = why ? NULL : pq_conninfo_value(proxy->config->coordinator, "port", &why);
-	if (why) {
+	if (why)
 		snprintf(error, ERROR_SIZE, "coordinator: %s", why);
-		free(why);
-		free(host);
-		return false;
-	}
-	proxy->coordinator_host = host ? host : strdup("localhost");
-	proxy->coordinator_host[strcspn(proxy->coordinator_host, ",")] = '\0';
-	proxy->coordinator_port = port ? atoi(port) : 5432;
+	snprintf(name, sizeof(name), "%s:%s", host ? host : "localhost", port ? port : "5432");
+	proxy->coordinator = strdup(name);
+	free(host);
 	free(port);
-	return true;
+	free(why_port);
+	if (!why)
+		return true;
+	free(why);
+	return false;
 }
 
 static enum log_level level_of(const char *name)
@@ -83,7 +84,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 {
 	memset(proxy, 0, sizeof(*proxy));
 	proxy->config = config;
-	if (!read_coordinator(proxy, error))
+	if (!name_coordinator(proxy, error))
 		return false;
 	proxy->loop = loop_new();
 	if (!proxy->loop) {
@@ -91,7 +92,10 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 		return false;
 	}
 	proxy->log = log_new(STDERR_FILENO, level_of(config->log_level));
-	proxy->pools = pools_new(proxy->loop, config, proxy->log, NULL);
+	proxy->keyring = keyring_new();
+	proxy->by_user = census_new();
+	proxy->by_address = census_new();
+	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
 	proxy->descriptions = descriptions_new(DESCRIPTION_CACHE_ENTRIES);
@@ -102,6 +106,7 @@ static void proxy_fini(struct proxy *proxy)
 {
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
+	cancel_end_all(proxy);
 	if (proxy->catalogs)
 		catalogs_free(proxy->catalogs);
 	if (proxy->pools)
@@ -110,7 +115,10 @@ static void proxy_fini(struct proxy *proxy)
 	descriptions_free(proxy->descriptions);
 	plancache_free(proxy->plans);
 	log_free(proxy->log);
-	free(proxy->coordinator_host);
+	free(proxy->coordinator);
+	keyring_free(proxy->keyring);
+	census_free(proxy->by_user);
+	census_free(proxy->by_address);
 }
 
 static void log_statistics(const struct proxy *proxy)
@@ -158,9 +166,8 @@ static int run(struct proxy *proxy)
 	loop_on_signal(proxy->loop, SIGINT, on_signal, proxy);
 	loop_on_signal(proxy->loop, SIGTERM, on_signal, proxy);
 	loop_on_signal(proxy->loop, SIGUSR1, on_signal, proxy);
-	log_event(proxy->log, LOG_INFO, "listening", "address=%s coordinator=%s:%d version=%s",
-	          log_quote(proxy->config->listen), log_quote(proxy->coordinator_host),
-	          proxy->coordinator_port, PACKAGE_VERSION);
+	log_event(proxy->log, LOG_INFO, "listening", "address=%s coordinator=%s version=%s",
+	          log_quote(proxy->config->listen), log_quote(proxy->coordinator), PACKAGE_VERSION);
 	loop_run(proxy->loop);
 	listener_close(listener);
 	log_statistics(proxy);
