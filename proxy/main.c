@@ -91,7 +91,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 		return false;
 	}
 	proxy->log = log_new(STDERR_FILENO, level_of(config->log_level));
-	proxy->pools = pools_new(proxy->loop, config, proxy->log);
+	proxy->pools = pools_new(proxy->loop, config, proxy->log, NULL);
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
 	proxy->descriptions = descriptions_new(DESCRIPTION_CACHE_ENTRIES);

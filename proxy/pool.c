@@ -19,6 +19,7 @@
 #include "proxy/address.h"
 #include "proxy/greeting.h"
 #include "proxy/pq.h"
+#include "proxy/pq_cancel.h"
 
 #define BACK_OFF_MS 1000
 
@@ -57,6 +58,7 @@ struct pools {
 	struct loop *loop;
 	const struct config *config;
 	struct log *log;
+	const struct keyring *keyring;
 	struct pq_cancels *cancels;
 	char *coordinator_host; /* NULL: not known, or on this machine */
 	struct pool *by_key;
@@ -395,7 +397,8 @@ struct pool_stats pool_stats(const struct pool *pool)
 
 /* ---- all pools ---- */
 
-struct pools *pools_new(struct loop *loop, const struct config *config, struct log *log)
+struct pools *pools_new(struct loop *loop, const struct config *config, struct log *log,
+                        const struct keyring *keyring)
 {
 	struct pools *pools = must(calloc(1, sizeof(*pools)));
 	char *error = NULL;
@@ -403,6 +406,7 @@ struct pools *pools_new(struct loop *loop, const struct config *config, struct l
 	pools->loop = loop;
 	pools->config = config;
 	pools->log = log;
+	pools->keyring = keyring;
 	pools->cancels = must(pq_cancels_new(loop));
 	pools->coordinator_host = pq_conninfo_value(config->coordinator, "host", &error);
 	free(error); /* whoever connects there will hear of it */

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "proxy/config.h"
+#include "proxy/keyring.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/worker.h"
@@ -19,7 +20,9 @@
 struct pools; /* all pools of the proxy */
 struct pool;
 
-struct pools *pools_new(struct loop *loop, const struct config *config, struct log *log);
+/* keyring: to log in to workers as users whose keys are known; it stays the caller's. */
+struct pools *pools_new(struct loop *loop, const struct config *config, struct log *log,
+                        const struct keyring *keyring);
 void pools_free(struct pools *pools);
 
 /*

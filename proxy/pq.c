@@ -10,18 +10,16 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libpq-fe.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "proxy/pq_cancel.h"
+
 #define MAX_KEYWORDS 96
-#define MAX_CANCEL_THREADS 64
-#define CANCEL_STACK (256 * 1024)
 
 struct pq_attempt {
 	struct loop *loop;
@@ -29,35 +27,23 @@ struct pq_attempt {
 	PGconn *conn;
 	struct loop_io *io;
 	struct loop_timer *timer;
-	char *failed; /* known before the loop ran */
+	char *failed;   /* known before the loop ran */
+	bool dialling;  /* the login is not libpq's */
+	bool tls_asked; /* the server has been asked for TLS */
+	char *sslmode;  /* when dialling */
 	pq_connected_fn *fn;
 	void *owner;
 };
 
 struct pq_link {
-	PGconn *conn;
+	PGconn *conn; /* NULL: dialled and plain */
+	int fd;
+	struct pq_peer peer;       /* when dialled */
+	const char *other_sslmode; /* when dialled; a literal */
 	struct pq_cancels *cancels;
-	struct cancel *cancel; /* on its way */
-};
-
-/* One CancelRequest. Threads touch only `request`; all else is the loop's. */
-struct cancel {
-	PGcancel *request;
-	struct pq_link *link; /* NULL: freed meanwhile */
-	void (*done)(void *owner);
-	void *owner;
-	struct cancel *next;
-};
-
-struct pq_cancels {
-	pthread_mutex_t mutex; /* guards what follows; threads outlive the loop's side */
-	unsigned refs;
-	unsigned threads;
-	bool closed;
-	struct cancel *queue;
-	struct cancel *finished;
-	int event_fd; /* wakes the loop: something is in `finished` */
-	struct loop_io *io;
+	struct pq_cancel *cancel; /* on its way */
+	void (*on_cancelled)(void *owner);
+	void *cancel_owner;
 };
 
 static void *must(void *memory)
@@ -100,11 +86,69 @@ static void attempt_succeed(struct pq_attempt *attempt)
 	struct pq_link *link = must(calloc(1, sizeof(*link)));
 
 	link->conn = attempt->conn;
+	link->fd = PQsocket(attempt->conn);
 	link->cancels = attempt->cancels;
 	attempt->conn = NULL;
 	/* so that PQfinish() never waits to get its Terminate out */
 	PQsetnonblocking(link->conn, 1);
 	attempt_end(attempt, link, NULL);
+}
+
+static char *copy_or_null(const char *text)
+{
+	return text && text[0] ? must(strdup(text)) : NULL;
+}
+
+/*
+ * The socket is the caller's. A PGconn has 32 kB of buffers that nobody will use: without
+ * TLS it goes, and the socket lives on by another descriptor.
+ */
+static void dial_succeed(struct pq_attempt *attempt)
+{
+	PGconn *conn = attempt->conn;
+	bool tls = PQsslInUse(conn);
+	int fd = tls ? PQsocket(conn) : fcntl(PQsocket(conn), F_DUPFD_CLOEXEC, 0);
+	struct pq_link *link;
+
+	if (fd < 0) {
+		attempt_end(attempt, NULL, strerror(errno));
+		return;
+	}
+	link = must(calloc(1, sizeof(*link)));
+	link->fd = fd;
+	link->peer.host = copy_or_null(PQhost(conn));
+	link->peer.hostaddr = copy_or_null(PQhostaddr(conn));
+	link->peer.port = copy_or_null(PQport(conn));
+	if (tls && strcmp(attempt->sslmode, "prefer") == 0)
+		link->other_sslmode = "disable";
+	else if (!tls && strcmp(attempt->sslmode, "allow") == 0)
+		link->other_sslmode = "require";
+	if (tls) {
+		link->conn = conn;
+		attempt->conn = NULL;
+	}
+	attempt_end(attempt, link, NULL);
+}
+
+/*
+ * libpq is in CONNECTION_MADE twice: before it asks for TLS and when it has what sslmode
+ * says. Which of the two it is can be told by TLS being in use, having been asked for and
+ * denied, or never being asked for. A mode that demands TLS takes nothing else.
+ */
+static bool has_dialled(struct pq_attempt *attempt)
+{
+	const char *mode = attempt->sslmode;
+
+	if (PQstatus(attempt->conn) == CONNECTION_SSL_STARTUP)
+		attempt->tls_asked = true;
+	if (!attempt->dialling || PQstatus(attempt->conn) != CONNECTION_MADE)
+		return false;
+	if (PQsslInUse(attempt->conn))
+		return true;
+	if (PQhost(attempt->conn)[0] == '/' || PQhost(attempt->conn)[0] == '@' ||
+	    strcmp(mode, "disable") == 0 || strcmp(mode, "allow") == 0)
+		return true;
+	return strcmp(mode, "prefer") == 0 && attempt->tls_asked;
 }
 
 static void attempt_poll(void *owner, unsigned events)
@@ -115,7 +159,15 @@ static void attempt_poll(void *owner, unsigned events)
 	(void)events;
 	loop_io_free(attempt->io);
 	attempt->io = NULL;
+	if (has_dialled(attempt)) { /* a Unix socket connects at once */
+		dial_succeed(attempt);
+		return;
+	}
 	status = PQconnectPoll(attempt->conn);
+	if (has_dialled(attempt)) {
+		dial_succeed(attempt);
+		return;
+	}
 	if (status == PGRES_POLLING_OK) {
 		attempt_succeed(attempt);
 		return;
@@ -184,15 +236,26 @@ static PGconn *start(const struct pq_target *target, char **error)
 	return conn;
 }
 
-struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
-                              const struct pq_target *target, uint64_t timeout_ms,
-                              pq_connected_fn *fn, void *owner)
+/* sslmode as libpq has understood it, from string, service file and environment. */
+static char *sslmode_of(PGconn *conn)
+{
+	PQconninfoOption *options = must(PQconninfo(conn));
+	char *mode = NULL;
+
+	for (PQconninfoOption *option = options; option->keyword; option++)
+		if (strcmp(option->keyword, "sslmode") == 0 && option->val)
+			mode = must(strdup(option->val));
+	PQconninfoFree(options);
+	return mode ? mode : must(strdup("prefer"));
+}
+
+static struct pq_attempt *attempt_new(struct loop *loop, const struct pq_target *target,
+                                      uint64_t timeout_ms, pq_connected_fn *fn, void *owner)
 {
 	struct pq_attempt *attempt = must(calloc(1, sizeof(*attempt)));
 	char *error = NULL;
 
 	attempt->loop = loop;
-	attempt->cancels = cancels;
 	attempt->fn = fn;
 	attempt->owner = owner;
 	attempt->timer = loop_timer_new(loop, attempt_timeout, attempt);
@@ -210,6 +273,27 @@ struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
 	return attempt;
 }
 
+struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
+                              const struct pq_target *target, uint64_t timeout_ms,
+                              pq_connected_fn *fn, void *owner)
+{
+	struct pq_attempt *attempt = attempt_new(loop, target, timeout_ms, fn, owner);
+
+	attempt->cancels = cancels;
+	return attempt;
+}
+
+struct pq_attempt *pq_dial(struct loop *loop, const struct pq_target *target, uint64_t timeout_ms,
+                           pq_connected_fn *fn, void *owner)
+{
+	struct pq_attempt *attempt = attempt_new(loop, target, timeout_ms, fn, owner);
+
+	attempt->dialling = true;
+	if (!attempt->failed)
+		attempt->sslmode = sslmode_of(attempt->conn);
+	return attempt;
+}
+
 void pq_attempt_free(struct pq_attempt *attempt)
 {
 	if (!attempt)
@@ -218,6 +302,7 @@ void pq_attempt_free(struct pq_attempt *attempt)
 	loop_timer_free(attempt->timer);
 	PQfinish(attempt->conn);
 	free(attempt->failed);
+	free(attempt->sslmode);
 	free(attempt);
 }
 
@@ -228,187 +313,58 @@ void pq_link_free(struct pq_link *link)
 	if (!link)
 		return;
 	if (link->cancel)
-		link->cancel->link = NULL;
-	PQfinish(link->conn);
+		pq_cancel_forget(link->cancel);
+	if (link->conn)
+		PQfinish(link->conn);
+	else
+		close(link->fd);
+	free(link->peer.host);
+	free(link->peer.hostaddr);
+	free(link->peer.port);
 	free(link);
 }
 
 int pq_link_fd(const struct pq_link *link)
 {
-	return PQsocket(link->conn);
+	return link->fd;
 }
 
 void *pq_link_ssl(const struct pq_link *link)
 {
-	return PQsslInUse(link->conn) ? PQsslStruct(link->conn, "OpenSSL") : NULL;
+	return link->conn && PQsslInUse(link->conn) ? PQsslStruct(link->conn, "OpenSSL") : NULL;
+}
+
+const struct pq_peer *pq_link_peer(const struct pq_link *link)
+{
+	return &link->peer;
+}
+
+const char *pq_link_other_sslmode(const struct pq_link *link)
+{
+	return link->other_sslmode;
 }
 
 /* ---- cancelling ---- */
 
-static void cancels_unref_locked(struct pq_cancels *cancels)
+static void on_cancelled(void *owner)
 {
-	bool last = --cancels->refs == 0;
+	struct pq_link *link = owner;
+	void (*done)(void *) = link->on_cancelled;
 
-	pthread_mutex_unlock(&cancels->mutex);
-	if (!last)
-		return;
-	while (cancels->finished) {
-		struct cancel *cancel = cancels->finished;
-
-		cancels->finished = cancel->next;
-		free(cancel);
-	}
-	assert(!cancels->queue);
-	close(cancels->event_fd);
-	pthread_mutex_destroy(&cancels->mutex);
-	free(cancels);
-}
-
-/* Puts it among the finished ones; wakes the loop. */
-static void cancel_finish_locked(struct pq_cancels *cancels, struct cancel *cancel)
-{
-	uint64_t one = 1;
-
-	PQfreeCancel(cancel->request);
-	cancel->request = NULL;
-	cancel->next = cancels->finished;
-	cancels->finished = cancel;
-	if (write(cancels->event_fd, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN); /* the counter is full: the loop is awake */
-}
-
-static struct cancel *cancel_pop_locked(struct pq_cancels *cancels)
-{
-	struct cancel **end = &cancels->queue;
-	struct cancel *cancel;
-
-	if (!*end)
-		return NULL;
-	while ((*end)->next) /* pushed at the head: the last one is the oldest */
-		end = &(*end)->next;
-	cancel = *end;
-	*end = NULL;
-	return cancel;
-}
-
-static void *cancel_thread(void *owner)
-{
-	struct pq_cancels *cancels = owner;
-	struct cancel *cancel;
-	char error[256];
-
-	pthread_mutex_lock(&cancels->mutex);
-	while ((cancel = cancel_pop_locked(cancels)) != NULL) {
-		if (!cancels->closed) {
-			pthread_mutex_unlock(&cancels->mutex);
-			/* a failure shows in that the query goes on to its end */
-			(void)PQcancel(cancel->request, error, sizeof(error));
-			pthread_mutex_lock(&cancels->mutex);
-		}
-		cancel_finish_locked(cancels, cancel);
-	}
-	cancels->threads--;
-	cancels_unref_locked(cancels);
-	return NULL;
-}
-
-/* Signals are the loop's: the new thread blocks them all. */
-static bool start_thread(struct pq_cancels *cancels)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	sigset_t all, old;
-	bool ok;
-
-	sigfillset(&all);
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, CANCEL_STACK);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ok = pthread_create(&thread, &attributes, cancel_thread, cancels) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attributes);
-	return ok;
-}
-
-static void on_finished(void *owner, unsigned events)
-{
-	struct pq_cancels *cancels = owner;
-	struct cancel *finished;
-	uint64_t count;
-
-	(void)events;
-	if (read(cancels->event_fd, &count, sizeof(count)) < 0)
-		assert(errno == EAGAIN);
-	pthread_mutex_lock(&cancels->mutex);
-	finished = cancels->finished;
-	cancels->finished = NULL;
-	pthread_mutex_unlock(&cancels->mutex);
-	while (finished) {
-		struct cancel *cancel = finished;
-
-		finished = cancel->next;
-		if (cancel->link) {
-			cancel->link->cancel = NULL;
-			if (cancel->done)
-				cancel->done(cancel->owner);
-		}
-		free(cancel);
-	}
-}
-
-struct pq_cancels *pq_cancels_new(struct loop *loop)
-{
-	struct pq_cancels *cancels = must(calloc(1, sizeof(*cancels)));
-
-	cancels->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (cancels->event_fd < 0) {
-		free(cancels);
-		return NULL;
-	}
-	cancels->refs = 1;
-	pthread_mutex_init(&cancels->mutex, NULL);
-	cancels->io = loop_io_new(loop, cancels->event_fd, on_finished, cancels);
-	loop_io_set(cancels->io, LOOP_READ);
-	return cancels;
-}
-
-void pq_cancels_free(struct pq_cancels *cancels)
-{
-	if (!cancels)
-		return;
-	loop_io_free(cancels->io);
-	pthread_mutex_lock(&cancels->mutex);
-	cancels->closed = true;
-	cancels_unref_locked(cancels);
+	link->cancel = NULL;
+	if (done)
+		done(link->cancel_owner);
 }
 
 void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner)
 {
-	struct pq_cancels *cancels = link->cancels;
 	PGcancel *request;
-	struct cancel *cancel;
 
 	if (link->cancel || !(request = PQgetCancel(link->conn)))
 		return;
-	cancel = must(calloc(1, sizeof(*cancel)));
-	cancel->request = request;
-	cancel->link = link;
-	cancel->done = done;
-	cancel->owner = owner;
-	link->cancel = cancel;
-	pthread_mutex_lock(&cancels->mutex);
-	cancel->next = cancels->queue;
-	cancels->queue = cancel;
-	if (cancels->threads < MAX_CANCEL_THREADS) {
-		if (start_thread(cancels)) {
-			cancels->threads++;
-			cancels->refs++;
-		} else if (cancels->threads == 0) { /* nobody would ever send it */
-			cancel_finish_locked(cancels, cancel_pop_locked(cancels));
-		}
-	}
-	pthread_mutex_unlock(&cancels->mutex);
+	link->on_cancelled = done;
+	link->cancel_owner = owner;
+	link->cancel = pq_cancels_send(link->cancels, request, on_cancelled, link);
 }
 
 bool pq_link_cancelling(const struct pq_link *link)

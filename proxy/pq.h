@@ -5,7 +5,7 @@
  * keyword, passfile, service file, SCRAM, TLS with verify-full and multiple
  * hosts. Once connected, our own codec speaks on its socket (and its SSL*), as
  * libpq's query calls cannot mix formats within a result. The PGconn is kept
- * only to be finished.
+ * only to be finished, and only where its SSL* is needed or libpq has logged in.
  */
 #ifndef PROXY_PQ_H
 #define PROXY_PQ_H
@@ -18,10 +18,7 @@
 struct pq_attempt;
 struct pq_link;
 
-/* The threads that send CancelRequests: libpq's call blocks. */
-struct pq_cancels;
-struct pq_cancels *pq_cancels_new(struct loop *loop); /* NULL: the system gives none */
-void pq_cancels_free(struct pq_cancels *cancels);     /* waits for nobody; after all links */
+struct pq_cancels; /* proxy/pq_cancel.h */
 
 /*
  * Called once, from the loop, never from within pq_connect(): link is the
@@ -41,11 +38,33 @@ struct pq_target {
 struct pq_attempt *pq_connect(struct loop *loop, struct pq_cancels *cancels,
                               const struct pq_target *target, uint64_t timeout_ms,
                               pq_connected_fn *fn, void *owner);
+/*
+ * The same, but stops where libpq would send the StartupMessage: name look-up, several
+ * hosts, sslmode and certificates are libpq's business, the login is the caller's. Of
+ * `allow` and `prefer` only the first choice is tried; pq_link_other_sslmode() names the
+ * second.
+ */
+struct pq_attempt *pq_dial(struct loop *loop, const struct pq_target *target, uint64_t timeout_ms,
+                           pq_connected_fn *fn, void *owner);
 void pq_attempt_free(struct pq_attempt *attempt); /* gives up; no call will come */
 
 void pq_link_free(struct pq_link *link); /* NULL is allowed; sends Terminate if it still can */
 int pq_link_fd(const struct pq_link *link);
 void *pq_link_ssl(const struct pq_link *link); /* OpenSSL's SSL*, NULL if plain */
+
+/* Where a dialled link has got to, in libpq's keywords: to dial the very same server again. */
+struct pq_peer {
+	char *host;
+	char *hostaddr; /* NULL: a Unix socket */
+	char *port;
+};
+const struct pq_peer *pq_link_peer(const struct pq_link *link);
+/*
+ * The sslmode to try when the server refused what was dialled (28000, as no line of
+ * pg_hba.conf fits): "disable" after TLS with prefer, "require" without TLS after allow,
+ * else NULL.
+ */
+const char *pq_link_other_sslmode(const struct pq_link *link);
 
 /*
  * Sends a CancelRequest for what the link is doing. While it is on its way

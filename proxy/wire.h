@@ -43,6 +43,8 @@ const char *wire_backend_name(uint8_t type);
 #define WIRE_LARGE_MESSAGE_MAX (0x3fffffff - 1)
 #define WIRE_SMALL_MESSAGE_MAX 10000
 #define WIRE_STARTUP_MAX 10000
+#define WIRE_AUTHENTICATION_MAX 65536 /* PG_MAX_AUTH_TOKEN_LENGTH and the header */
+#define WIRE_KEY_MAX 256              /* a cancel key of protocol 3.2 */
 
 enum wire_frame {
 	WIRE_FRAME_MORE, /* not enough bytes to tell */

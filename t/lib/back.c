@@ -34,7 +34,7 @@ void back_open(struct back *back, const char *const *options)
 	back->log = log_new(2, getenv("PGTOPK_TEST_DEBUG") ? LOG_DEBUG : LOG_ERROR);
 	back->loop = loop_new();
 	cr_assert_not_null(back->loop);
-	back->pools = pools_new(back->loop, back->config, back->log);
+	back->pools = pools_new(back->loop, back->config, back->log, NULL);
 	back->catalogs = catalogs_new(back->loop, back->config, back->log, back->pools);
 	back->limit = loop_timer_new(back->loop, on_limit, back);
 }

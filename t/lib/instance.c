@@ -47,7 +47,7 @@ static int socket_on(int port, bool listening)
 	return -1;
 }
 
-static int free_port(void)
+int instance_free_port(void)
 {
 	struct sockaddr_in address;
 	socklen_t len = sizeof(address);
@@ -123,7 +123,7 @@ void instance_start(struct instance *instance, const char *const *options)
 	instance->port = cluster_port(CLUSTER_COORDINATOR);
 	if (strcmp(program, "none") == 0)
 		return;
-	instance->port = free_port();
+	instance->port = instance_free_port();
 	snprintf(instance->log, sizeof(instance->log), "%s/pgtopk-%d-%d.log",
 	         getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid(), instance->port);
 	fflush(NULL);

@@ -32,6 +32,9 @@ void instance_start_shared(const char *const *options);
 void instance_stop_shared(void);
 struct instance *instance_shared(void);
 
+/* A port of 127.0.0.1 that nobody listens on. */
+int instance_free_port(void);
+
 PGconn *instance_connect(const struct instance *instance, const char *more);
 /* A field of /proc/PID/status in kB: VmHWM, VmRSS. */
 long instance_memory_kb(const struct instance *instance, const char *field);
