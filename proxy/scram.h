@@ -19,9 +19,10 @@
 #include "proxy/iobuf.h"
 
 #define SCRAM_KEY_LEN 32
-#define SCRAM_BINDING_MAX 64 /* a certificate's digest: SHA-512 at most */
-#define SCRAM_SALT_MAX 128   /* base64 text; PostgreSQL writes 24 */
-#define SCRAM_MESSAGE_MAX 8192
+#define SCRAM_BINDING_MAX 64   /* a certificate's digest: SHA-512 at most */
+#define SCRAM_SALT_MAX 128     /* base64 text; PostgreSQL writes 24 */
+#define SCRAM_MESSAGE_MAX 8192 /* from a server */
+#define SCRAM_CLIENT_MAX 1024  /* from a client: PostgreSQL's PG_MAX_SASL_MESSAGE_LENGTH */
 #define SCRAM_MECHANISM "SCRAM-SHA-256"
 #define SCRAM_MECHANISM_PLUS "SCRAM-SHA-256-PLUS"
 
@@ -40,6 +41,7 @@ bool scram_verifier_parse(const char *text, struct scram_verifier *verifier);
  * user cannot be told from a known one. */
 void scram_verifier_mock(const uint8_t secret[SCRAM_KEY_LEN], const char *user,
                          struct scram_verifier *verifier);
+void scram_verifier_wipe(struct scram_verifier *verifier);
 
 /* What logs a user in without the password. */
 struct scram_keys {
@@ -60,8 +62,9 @@ enum scram_status {
 	SCRAM_BROKEN,  /* sqlstate, message and detail say how, as PostgreSQL would */
 };
 
+/* Valid as long as the server or client that failed. Nothing in it but ASCII. */
 struct scram_failure {
-	const char *sqlstate; /* all are literals */
+	const char *sqlstate;
 	const char *message;
 	const char *detail; /* may be NULL */
 };
@@ -77,17 +80,22 @@ void scram_server_free(struct scram_server *server); /* NULL is allowed */
 /* The body of AuthenticationSASL behind its Int32 10: the mechanisms, PLUS first if bound. */
 void scram_server_mechanisms(const struct scram_server *server, struct iobuf *out);
 /*
- * The body of SASLInitialResponse (mechanism, Int32 length, client-first-message; a
- * length of -1 is answered by an empty challenge, as PostgreSQL does); appends the
- * server-first-message.
+ * The body of SASLInitialResponse (mechanism, Int32 length, client-first-message);
+ * appends the server-first-message. A length of -1 is answered by an empty challenge, as
+ * PostgreSQL does: nothing is appended, and scram_server_awaits_first() tells that the
+ * next SASLResponse belongs here, too (its body is the client-first-message alone).
+ * Once a message was BROKEN or REFUSED, so is every other.
  */
 enum scram_status scram_server_first(struct scram_server *server, const uint8_t *body, size_t len,
                                      struct iobuf *out, struct scram_failure *failure);
+bool scram_server_awaits_first(const struct scram_server *server);
 /* The body of SASLResponse: client-final-message; appends the server-final-message. */
 enum scram_status scram_server_final(struct scram_server *server, const uint8_t *body, size_t len,
                                      struct iobuf *out, struct scram_failure *failure);
 /* After scram_server_final() said SCRAM_OK. */
 void scram_server_keys(const struct scram_server *server, struct scram_keys *keys);
+/* Instead of a random one: for test vectors alone. */
+void scram_server_set_nonce(struct scram_server *server, const char *nonce);
 
 /* ---- client ---- */
 
@@ -106,7 +114,8 @@ enum scram_status scram_client_first(struct scram_client *client, const uint8_t 
 /* The body of AuthenticationSASLContinue behind its Int32; appends client-final-message. */
 enum scram_status scram_client_final(struct scram_client *client, const uint8_t *body, size_t len,
                                      struct iobuf *out, struct scram_failure *failure);
-/* The body of AuthenticationSASLFinal behind its Int32: is it the server we know? */
+/* The body of AuthenticationSASLFinal behind its Int32: is it the server we know? "e=" is
+ * REFUSED. Without OK from here an AuthenticationOk is not to be believed. */
 enum scram_status scram_client_verify(struct scram_client *client, const uint8_t *body, size_t len,
                                       struct scram_failure *failure);
 
