@@ -269,7 +269,7 @@ static void client_first(struct session *session, const uint8_t *body, size_t le
 	if (scram_server_first(login->server, body, len, &out, &failure) != SCRAM_OK) {
 		refuse(session, &failure);
 	} else {
-		if (iobuf_len(&out) > 0) /* else the client is asked for its first message */
+		if (!scram_server_awaits_first(login->server))
 			login->state = LOGIN_CLIENT_FINAL;
 		tell_client(session, AUTH_SASL_CONTINUE, &out);
 	}

@@ -18,6 +18,7 @@
 #include "proxy/check.h"
 #include "proxy/config.h"
 #include "proxy/description.h"
+#include "proxy/digest.h"
 #include "proxy/keyring.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
@@ -26,6 +27,8 @@
 #include "proxy/pq.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"
+#include "proxy/tls.h"
+#include "proxy/verifiers.h"
 
 #define PLAN_CACHE_ENTRIES 10000
 #define DESCRIPTION_CACHE_ENTRIES 1000
@@ -80,6 +83,38 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+/* TLS towards clients, as configured now. */
+static bool tls_start(struct proxy *proxy, char *error)
+{
+	const struct config *config = proxy->config;
+	bool demand = strcmp(config->client_tls, "verify-ca") == 0 ||
+	              strcmp(config->client_tls, "verify-full") == 0;
+	struct tls_server_options options = {
+	    .cert_file = config->client_tls_cert,
+	    .key_file = config->client_tls_key,
+	    .ca_file = config->client_tls_ca,
+	    .crl_file = config->client_tls_crl,
+	    .min_version = config->client_tls_min_version,
+	    .ciphers = config->client_tls_ciphers,
+	    .verify = demand ? TLS_VERIFY_DEMAND : TLS_VERIFY_NONE,
+	};
+	struct tls_server *server;
+
+	if (strcmp(config->client_tls, "off") == 0)
+		return true;
+	if (demand && !config->client_tls_ca[0]) {
+		snprintf(error, ERROR_SIZE, "client_tls = %s needs client_tls_ca",
+		         config->client_tls);
+		return false;
+	}
+	server = tls_server_new(&options, error, ERROR_SIZE);
+	if (!server)
+		return false;
+	tls_server_free(proxy->tls);
+	proxy->tls = server;
+	return true;
+}
+
 static bool proxy_init(struct proxy *proxy, const struct config *config, char *error)
 {
 	memset(proxy, 0, sizeof(*proxy));
@@ -92,10 +127,15 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 		return false;
 	}
 	proxy->log = log_new(STDERR_FILENO, level_of(config->log_level));
+	digest_random(proxy->secret, sizeof(proxy->secret));
 	proxy->keyring = keyring_new();
 	proxy->by_user = census_new();
 	proxy->by_address = census_new();
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
+	proxy->verifiers =
+	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, ERROR_SIZE);
+	if (!proxy->verifiers || !tls_start(proxy, error))
+		return false;
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
 	proxy->descriptions = descriptions_new(DESCRIPTION_CACHE_ENTRIES);
@@ -109,6 +149,9 @@ static void proxy_fini(struct proxy *proxy)
 	cancel_end_all(proxy);
 	if (proxy->catalogs)
 		catalogs_free(proxy->catalogs);
+	if (proxy->verifiers)
+		verifiers_free(proxy->verifiers);
+	tls_server_free(proxy->tls);
 	if (proxy->pools)
 		pools_free(proxy->pools);
 	loop_free(proxy->loop); /* runs what was deferred */

@@ -148,7 +148,7 @@ static bool check_rules(struct session *session)
 		                 session->user);
 	if (session->proxy->config->client_peer && is_local(session) && !is_peer(session))
 		return turn_away(session, "28000", "peer",
-		                 "peer authentication failed for user \"%s\"",
+		                 "Peer authentication failed for user \"%s\"",
 		                 session->user ? session->user : "");
 	return true;
 }

@@ -6,8 +6,10 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "t/lib/certificates.h"
@@ -16,7 +18,7 @@
 #include "t/lib/raw.h"
 #include "t/lib/server.h"
 
-/* Handed to the tests' processes, which are forked from this one. */
+#define SHARED "PGTOPK_TEST_LOGIN" /* hands these to the tests' processes */
 static struct server server;
 static struct certificates certificates;
 
@@ -27,19 +29,20 @@ static struct certificates certificates;
 	"host all u_rejected 127.0.0.1/32 reject\n"                                                \
 	"hostssl all u_tls 127.0.0.1/32 trust\n"                                                   \
 	"hostnossl all u_plain 127.0.0.1/32 trust\n"                                               \
+	"host all u_tls,u_plain 127.0.0.1/32 reject\n"                                             \
 	"hostssl all u_cert 127.0.0.1/32 cert map=proxy\n"                                         \
 	"host all postgres 127.0.0.1/32 trust\n"                                                   \
 	"host all all 127.0.0.1/32 scram-sha-256\n"
 
-#define ROLES                                                                                      \
-	"CREATE ROLE u_trust LOGIN; CREATE ROLE u_rejected LOGIN; CREATE ROLE u_tls LOGIN;"        \
-	"CREATE ROLE u_plain LOGIN; CREATE ROLE u_cert LOGIN;"                                     \
+#define ROLES                                                                                        \
+	"CREATE ROLE u_trust LOGIN; CREATE ROLE u_rejected LOGIN; CREATE ROLE u_tls LOGIN;"          \
+	"CREATE ROLE u_plain LOGIN; CREATE ROLE u_cert LOGIN;"                                       \
 	"CREATE ROLE u_password LOGIN PASSWORD 'right'; CREATE ROLE u_scram LOGIN PASSWORD 'right';" \
 	"CREATE ROLE \"ünï \"\"q\" LOGIN PASSWORD 'right';"                                        \
-	"CREATE ROLE u_expired LOGIN PASSWORD 'right' VALID UNTIL '2020-01-01';"                   \
-	"CREATE ROLE u_nologin NOLOGIN PASSWORD 'right';"                                          \
-	"CREATE ROLE u_one LOGIN PASSWORD 'right' CONNECTION LIMIT 1;"                             \
-	"CREATE ROLE u_poor LOGIN PASSWORD 'right';"                                               \
+	"CREATE ROLE u_expired LOGIN PASSWORD 'right' VALID UNTIL '2020-01-01';"                     \
+	"CREATE ROLE u_nologin NOLOGIN PASSWORD 'right';"                                            \
+	"CREATE ROLE u_one LOGIN PASSWORD 'right' CONNECTION LIMIT 1;"                               \
+	"CREATE ROLE u_poor LOGIN PASSWORD 'right';"                                                 \
 	"SET password_encryption = md5; CREATE ROLE u_md5 LOGIN PASSWORD 'right'"
 
 static const char *file(const char *name)
@@ -60,7 +63,19 @@ ReportHook(PRE_ALL)(struct criterion_test_set *set)
 	server_install(&server, file("ca.crt"), "ca.crt");
 	server_restart(&server, "ssl = on\nssl_ca_file = 'ca.crt'");
 	server_run(&server, ROLES);
+	setenv(SHARED "_PORT", text("%d", server.port), 1);
+	setenv(SHARED "_SERVER", server.dir, 1);
+	setenv(SHARED "_CERTIFICATES", certificates.folder, 1);
 }
+
+static void recall(void)
+{
+	server.port = atoi(getenv(SHARED "_PORT"));
+	snprintf(server.dir, sizeof(server.dir), "%s", getenv(SHARED "_SERVER"));
+	certificates.folder = getenv(SHARED "_CERTIFICATES");
+}
+
+TestSuite(login, .init = recall, .timeout = 120);
 
 ReportHook(POST_ALL)(struct criterion_global_stats *stats)
 {
@@ -101,7 +116,7 @@ static const char *try_login(int port, const char *user, const char *more)
 {
 	PGconn *conn =
 	    PQconnectdb(text("host=127.0.0.1 port=%d user='%s' dbname=postgres connect_timeout=10 "
-	                     "gssencmode=disable sslrootcert=%s sslcert=/none sslkey=/none %s",
+	                     "gssencmode=disable sslrootcert=%s %s",
 	                     port, user, file("ca.crt"), more));
 	const char *said = "ok";
 
@@ -146,8 +161,7 @@ static void every_login(const char *behind, const char *client_tls, const char *
 	for (size_t i = 0; i < USERS; i++) {
 		expect_login(&front, users[i], text("password=right sslmode=%s", sslmode), "ok");
 		if (i > 0)
-			expect_login(&front, users[i],
-			             text("password=wrong sslmode=%s", sslmode),
+			expect_login(&front, users[i], text("password=wrong sslmode=%s", sslmode),
 			             text(REFUSED("%s"), users[i]));
 	}
 	instance_stop(&front.instance);
@@ -298,7 +312,7 @@ Test(login, pg_hba_decides_on_tls_as_libpq_lets_it)
 	expect_login(&front, "u_plain", RIGHT "prefer", "ok");
 	instance_stop(&front.instance);
 	front_start(&front, "require", "off", "--log-level", "info");
-	expect_login(&front, "u_plain", RIGHT "prefer", "no pg_hba.conf entry");
+	expect_login(&front, "u_plain", RIGHT "prefer", "pg_hba.conf rejects connection");
 	instance_stop(&front.instance);
 	front_start(&front, text("verify-full sslrootcert=%s", file("ca.crt")), "off",
 	            "--log-level", "info");
@@ -317,9 +331,8 @@ Test(login, a_client_certificate_of_ours_lets_a_verified_client_in)
 	char cert[512];
 
 	server_install(&server, "/dev/null", "pg_ident.conf");
-	cr_assert_eq(system(text("echo 'proxy u_scram u_cert' > %s/data/pg_ident.conf",
-	                         server.dir)),
-	             0);
+	cr_assert_eq(
+	    system(text("echo 'proxy u_scram u_cert' > %s/data/pg_ident.conf", server.dir)), 0);
 	server_set_hba(&server, HBA);
 	snprintf(cert, sizeof(cert), "require sslcert=%s sslkey=%s", file("client.crt"),
 	         file("client.key"));
@@ -331,10 +344,13 @@ Test(login, a_client_certificate_of_ours_lets_a_verified_client_in)
 Test(login, clients_certificates_are_asked_for_as_configured)
 {
 	struct front front;
-	const char *mine = text("sslmode=verify-full password=right sslcert=%s sslkey=%s",
-	                        file("client.crt"), file("client.key"));
-	const char *foreign = text("sslmode=verify-full password=right sslcert=%s sslkey=%s",
-	                           file("foreigner.crt"), file("foreigner.key"));
+	char mine[512], foreign[512];
+
+	snprintf(mine, sizeof(mine), "sslmode=verify-full password=right sslcert=%s sslkey=%s",
+	         file("client.crt"), file("client.key"));
+	snprintf(foreign, sizeof(foreign),
+	         "sslmode=verify-full password=right sslcert=%s sslkey=%s", file("foreigner.crt"),
+	         file("foreigner.key"));
 
 	front_start(&front, "disable", "verify-ca", "--log-level", "info");
 	expect_login(&front, "u_scram", mine, "ok");
@@ -368,10 +384,11 @@ Test(login, tls_off_answers_no_and_goes_on)
 static const char *socket_login(const struct front *front, const char *user)
 {
 	PGconn *conn = PQconnectdb(text("host=%s port=%d user=%s password=right dbname=postgres",
-	                                certificates.folder, front->instance.port, user));
-	const char *said =
-	    PQstatus(conn) == CONNECTION_OK ? "ok" : text("%s", PQerrorMessage(conn));
+	                                instance_socket_dir(), front->instance.port, user));
+	const char *said = "ok";
 
+	if (PQstatus(conn) != CONNECTION_OK)
+		said = text("%s", PQerrorMessage(conn));
 	PQfinish(conn);
 	return said;
 }
@@ -379,18 +396,33 @@ static const char *socket_login(const struct front *front, const char *user)
 Test(login, peer_is_about_the_operating_system_user)
 {
 	struct front front;
-	int port = instance_free_port();
-	const char *user = geteuid() == 0 ? "root" : getenv("USER");
+	const struct passwd *self = getpwuid(geteuid());
 
-	server_run(&server, text("CREATE ROLE \"%s\" LOGIN PASSWORD 'right'", user));
-	front_start(&front, "disable", "require", "--client-peer", "on");
-	instance_stop(&front.instance);
-	front_start(&front, "disable", "require", "--listen",
-	            text("127.0.0.1:%d,%s:%d", port, certificates.folder, port));
-	front.instance.port = port;
+	server_run(&server,
+	           text("DROP ROLE IF EXISTS \"%s\"; CREATE ROLE \"%s\" LOGIN PASSWORD 'right'",
+	                self->pw_name, self->pw_name));
 	/* no TLS is demanded on a Unix socket */
+	front_start(&front, "disable", "require", "--client-peer", "on");
+	cr_assert_str_eq(socket_login(&front, self->pw_name), "ok");
+	cr_assert(strstr(socket_login(&front, "u_scram"),
+	                 "Peer authentication failed for user \"u_scram\""));
+	cr_assert(strstr(socket_login(&front, "u_trust"), "Peer authentication failed"));
+	expect_login(&front, "u_trust", "sslmode=require", "ok"); /* no Unix socket, no peer */
+	instance_stop(&front.instance);
+	front_start(&front, "disable", "require", "--client-peer", "off");
 	cr_assert_str_eq(socket_login(&front, "u_scram"), "ok");
 	instance_stop(&front.instance);
+}
+
+/* Sooner or later. */
+static bool comes_in(const struct front *front, const char *user)
+{
+	for (int i = 0; i < 500; i++) {
+		if (strcmp(try_login(front->instance.port, user, ""), "ok") == 0)
+			return true;
+		usleep(10 * 1000);
+	}
+	return false;
 }
 
 Test(login, limits_on_clients_are_told)
@@ -399,21 +431,19 @@ Test(login, limits_on_clients_are_told)
 	PGconn *first;
 
 	front_start(&front, "disable", "off", "--max-clients-per-user", "1");
-	first = PQconnectdb(text("host=127.0.0.1 port=%d user=u_trust dbname=postgres",
-	                         front.instance.port));
+	first = PQconnectdb(
+	    text("host=127.0.0.1 port=%d user=u_trust dbname=postgres", front.instance.port));
 	cr_assert_eq(PQstatus(first), CONNECTION_OK);
 	expect_login(&front, "u_trust", "sslmode=disable",
 	             "too many connections for role \"u_trust\"");
 	expect_login(&front, "u_scram", RIGHT "disable", "ok");
 	PQfinish(first);
-	for (int i = 0; i < 100 && strcmp(try_login(front.instance.port, "u_trust", ""), "ok"); i++)
-		usleep(10 * 1000);
-	expect_login(&front, "u_trust", "sslmode=disable", "ok");
+	cr_assert(comes_in(&front, "u_trust"));
 	instance_stop(&front.instance);
 
 	front_start(&front, "disable", "off", "--max-clients-per-address", "1");
-	first = PQconnectdb(text("host=127.0.0.1 port=%d user=u_trust dbname=postgres",
-	                         front.instance.port));
+	first = PQconnectdb(
+	    text("host=127.0.0.1 port=%d user=u_trust dbname=postgres", front.instance.port));
 	cr_assert_eq(PQstatus(first), CONNECTION_OK);
 	expect_login(&front, "u_scram", RIGHT "disable", "too many connections from address");
 	PQfinish(first);
@@ -427,21 +457,20 @@ Test(login, the_coordinators_end_is_told)
 	PGresult *result;
 
 	front_start(&front, "disable", "off", "--log-level", "info");
-	conn = PQconnectdb(text("host=127.0.0.1 port=%d user=u_trust dbname=postgres",
-	                        front.instance.port));
+	conn = PQconnectdb(
+	    text("host=127.0.0.1 port=%d user=u_trust dbname=postgres", front.instance.port));
 	cr_assert_eq(PQstatus(conn), CONNECTION_OK);
 	/* a backend that is killed says nothing: the others are told by the postmaster */
 	cluster_value(conn, "SELECT 1");
 	cr_assert_eq(system(text("kill -9 %d", PQbackendPID(conn))), 0);
 	result = PQexec(conn, "SELECT 1");
-	cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_SQLSTATE), "08006", "%s",
-	                 PQerrorMessage(conn));
+	cr_assert(strstr(PQerrorMessage(conn), "FATAL:  server closed the connection unexpectedly"),
+	          "%s", PQerrorMessage(conn));
 	PQclear(result);
 	PQfinish(conn);
-	for (int i = 0; i < 500 && strcmp(try_login(front.instance.port, "u_trust", ""), "ok"); i++)
-		usleep(10 * 1000);
-	conn = PQconnectdb(text("host=127.0.0.1 port=%d user=u_trust dbname=postgres",
-	                        front.instance.port));
+	cr_assert(comes_in(&front, "u_trust"));
+	conn = PQconnectdb(
+	    text("host=127.0.0.1 port=%d user=u_trust dbname=postgres", front.instance.port));
 	cr_assert_eq(PQstatus(conn), CONNECTION_OK);
 	server_kill(&server);
 	expect_login(&front, "u_trust", "", "could not connect to the coordinator");
