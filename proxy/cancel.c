@@ -1,45 +1,130 @@
 /*
  * Cancel: see cancel.h. The key is the coordinator's own (BackendKeyData passes
- * through untouched), so the request can be passed on as it is.
+ * through untouched), so the request can be passed on as it is. A key that
+ * nobody has costs one look-up and nothing else.
  */
 #include "proxy/cancel.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
+#include "proxy/config.h"
+#include "proxy/delivery.h"
 #include "proxy/log.h"
 #include "proxy/session.h"
 
 #define KEY_OFFSET 8 /* behind length and request code */
 
-static struct session *find(const struct proxy *proxy, const uint8_t *key, size_t len)
+/* One request on its way to the coordinator. */
+struct cancel {
+	struct proxy *proxy;
+	struct delivery *delivery;
+	struct session *carrier; /* NULL: has left */
+	struct session *target;  /* NULL: has ended */
+	struct cancel *prev, *next;
+};
+
+void cancel_learn(struct session *session, const uint8_t *key, size_t len)
 {
-	for (struct session *session = proxy->sessions; session; session = session->next)
-		if (session->key_len == len && len > 0 && memcmp(session->key, key, len) == 0)
-			return session;
-	return NULL;
+	struct session *other;
+
+	HASH_FIND(hh, session->proxy->by_key, key, len, other);
+	if (session->key || other) /* of two sessions with one key none may be hit by mistake */
+		return;
+	session->key = malloc(len);
+	if (!session->key)
+		abort();
+	memcpy(session->key, key, len);
+	session->key_len = len;
+	HASH_ADD_KEYPTR(hh, session->proxy->by_key, session->key, len, session);
+}
+
+void cancel_forget(struct session *session)
+{
+	struct proxy *proxy = session->proxy;
+	struct cancel *cancel;
+
+	if (session->key)
+		HASH_DELETE(hh, proxy->by_key, session);
+	DL_FOREACH (proxy->cancels, cancel) {
+		if (cancel->carrier == session)
+			cancel->carrier = NULL;
+		if (cancel->target == session)
+			cancel->target = NULL;
+	}
+}
+
+static void on_delivered(void *owner)
+{
+	struct cancel *cancel = owner;
+	struct session *target = cancel->target;
+
+	DL_DELETE(cancel->proxy->cancels, cancel);
+	if (cancel->carrier)
+		session_close(cancel->carrier, "cancel_done");
+	free(cancel);
+	if (target && --target->cancels_on_way == 0)
+		session_continue(target);
+}
+
+/* The target's coordinator may be one of several hosts: the request must reach that one. */
+static void deliver(struct session *carrier, struct session *target, const uint8_t *message,
+                    size_t len)
+{
+	struct proxy *proxy = carrier->proxy;
+	struct cancel *cancel = calloc(1, sizeof(*cancel));
+	const char *keywords[DELIVERY_KEYWORDS], *values[DELIVERY_KEYWORDS];
+	struct pq_target where;
+
+	if (!cancel)
+		abort();
+	cancel->proxy = proxy;
+	cancel->carrier = carrier;
+	cancel->target = target;
+	target->cancels_on_way++;
+	DL_APPEND(proxy->cancels, cancel);
+	delivery_target(&where, proxy->config->coordinator, pq_link_peer(target->link), keywords,
+	                values);
+	cancel->delivery =
+	    delivery_start(proxy->loop, &where, message, len,
+	                   (uint64_t)proxy->config->connect_timeout, on_delivered, cancel);
 }
 
 void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 {
-	struct session *session = find(carrier->proxy, message + KEY_OFFSET, len - KEY_OFFSET);
+	struct proxy *proxy = carrier->proxy;
+	struct session *target;
 
-	if (!session) {
+	HASH_FIND(hh, proxy->by_key, message + KEY_OFFSET, len - KEY_OFFSET, target);
+	if (!target) {
 		session_close(carrier, "cancel_unknown");
 		return;
 	}
-	carrier->proxy->counters.cancels++;
-	log_event(carrier->proxy->log, LOG_DEBUG, "cancel", "session=%" PRIu64 " routed=%s",
-	          session->id, session->route.scatter ? "yes" : "no");
-	if (session->route.scatter)
-		scatter_cancel(session->route.scatter);
-	else if (session->route.arena)
-		session->route.cancelled = true;
-	if (replies_drained(&session->replies)) {
+	proxy->counters.cancels++;
+	log_event(proxy->log, LOG_DEBUG, "cancel", "session=%" PRIu64 " routed=%s", target->id,
+	          target->route.scatter ? "yes" : "no");
+	if (target->route.scatter)
+		scatter_cancel(target->route.scatter);
+	else if (target->route.arena)
+		target->route.cancelled = true;
+	if (replies_drained(&target->replies) || !target->link) {
 		session_close(carrier, "cancel_done");
 		return;
 	}
-	iobuf_append(&carrier->startup, message, len);
+	deliver(carrier, target, message, len);
+	carrier->phase = SESSION_CARRIER;
 	iobuf_consume(&carrier->client.in, len);
-	session_connect(carrier); /* the coordinator closes when it has the request */
+}
+
+void cancel_end_all(struct proxy *proxy)
+{
+	while (proxy->cancels) {
+		struct cancel *cancel = proxy->cancels;
+
+		DL_DELETE(proxy->cancels, cancel);
+		delivery_free(cancel->delivery);
+		free(cancel);
+	}
 }

@@ -73,8 +73,7 @@ static void on_map(void *owner, bool ok, const char *why)
 		loop_stop(check->proxy->loop);
 		return;
 	}
-	fprintf(check->out, "coordinator %s:%d: ok\n", check->proxy->coordinator_host,
-	        check->proxy->coordinator_port);
+	fprintf(check->out, "coordinator %s: ok\n", check->proxy->coordinator);
 	print_map(check, catalog_map(check->catalog));
 	reach_nodes(check);
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "parser/prefilter.h"
+#include "proxy/config.h"
 #include "proxy/journal.h"
 #include "proxy/own_setting.h"
 #include "proxy/session.h"
@@ -32,6 +33,15 @@ static const uint8_t *body(const struct session *session)
 static size_t body_len(const struct session *session)
 {
 	return iobuf_len(&session->message) - WIRE_HEADER;
+}
+
+/* The message may be kept; else the coordinator alone knows of it. */
+static bool has_room(const struct session *session)
+{
+	const struct config *config = session->proxy->config;
+
+	return statements_have_room(&session->statements, iobuf_len(&session->message),
+	                            (unsigned)config->max_statements, (size_t)config->merge_memory);
 }
 
 static void forward(struct session *session)
@@ -135,7 +145,8 @@ static void parse(struct session *session)
 	if (session->status == 'I' && !session->replies.touched &&
 	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
 		fail(session, &error);
-	} else if (!prefilter_is_candidate(parse.query, parse.query_len)) {
+	} else if (!prefilter_is_candidate(parse.query, parse.query_len) ||
+	           (parse.statement[0] && !has_room(session))) {
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
@@ -185,6 +196,8 @@ static void on_bound(struct session *session, enum refusal refusal)
 	if (refusal == REFUSAL_none && statement && statement->described &&
 	    !description_same(statement->described, session->route.description))
 		refusal = REFUSAL_description; /* the client was told of other columns */
+	if (refusal == REFUSAL_none && statement && !taken && !has_room(session))
+		refusal = REFUSAL_statements;
 	if (refusal == REFUSAL_none && statement && !taken) {
 		portal = statements_add_portal(&session->statements, statement,
 		                               iobuf_head(&session->message),
@@ -357,9 +370,8 @@ static void on_executed(struct session *session, enum refusal refusal)
 	} else if (refusal != REFUSAL_none) {
 		fall_back(session, refusal);
 	} else {
-		portal->executed = true;
-		portal->topk = session->route.topk;
-		portal->rows = session->route.rows;
+		statements_set_answer(&session->statements, portal, session->route.topk,
+		                      session->route.rows);
 		session->route.topk = NULL;
 		send_rows(session);
 	}

@@ -12,10 +12,14 @@
 #include <unistd.h>
 
 #include "parser/plancache.h"
+#include "proxy/cancel.h"
 #include "proxy/catalog.h"
+#include "proxy/census.h"
 #include "proxy/check.h"
 #include "proxy/config.h"
 #include "proxy/description.h"
+#include "proxy/digest.h"
+#include "proxy/keyring.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
@@ -23,6 +27,8 @@
 #include "proxy/pq.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"
+#include "proxy/tls.h"
+#include "proxy/verifiers.h"
 
 #define PLAN_CACHE_ENTRIES 10000
 #define DESCRIPTION_CACHE_ENTRIES 1000
@@ -35,27 +41,25 @@ static int complain(const char *error)
 	return EXIT_FAILURE;
 }
 
-/* Clients are relayed to the first host and port that libpq would try. */
-static bool read_coordinator(struct proxy *proxy, char *error)
+/* Reads the coordinator's conninfo, so that a mistake in it shows now. */
+static bool name_coordinator(struct proxy *proxy, char *error)
 {
-	char *why = NULL;
-	char *host = pq_conninfo_value(proxy->config->coordinator, "hostaddr", &why);
-	char *port;
+	char *why = NULL, *why_port = NULL;
+	char *host = pq_conninfo_value(proxy->config->coordinator, "host", &why);
+	char *port = pq_conninfo_value(proxy->config->coordinator, "port", &why_port);
+	char name[ERROR_SIZE];
 
-	if (!why && !host)
-		host = pq_conninfo_value(proxy->config->coordinator, "host", &why);
-	port = why ? NULL : pq_conninfo_value(proxy->config->coordinator, "port", &why);
-	if (why) {
+	if (why)
 		snprintf(error, ERROR_SIZE, "coordinator: %s", why);
-		free(why);
-		free(host);
-		return false;
-	}
-	proxy->coordinator_host = host ? host : strdup("localhost");
-	proxy->coordinator_host[strcspn(proxy->coordinator_host, ",")] = '\0';
-	proxy->coordinator_port = port ? atoi(port) : 5432;
+	snprintf(name, sizeof(name), "%s:%s", host ? host : "localhost", port ? port : "5432");
+	proxy->coordinator = strdup(name);
+	free(host);
 	free(port);
-	return true;
+	free(why_port);
+	if (!why)
+		return true;
+	free(why);
+	return false;
 }
 
 static enum log_level level_of(const char *name)
@@ -79,11 +83,43 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+/* TLS towards clients, as configured now. */
+static bool tls_start(struct proxy *proxy, char *error)
+{
+	const struct config *config = proxy->config;
+	bool demand = strcmp(config->client_tls, "verify-ca") == 0 ||
+	              strcmp(config->client_tls, "verify-full") == 0;
+	struct tls_server_options options = {
+	    .cert_file = config->client_tls_cert,
+	    .key_file = config->client_tls_key,
+	    .ca_file = config->client_tls_ca,
+	    .crl_file = config->client_tls_crl,
+	    .min_version = config->client_tls_min_version,
+	    .ciphers = config->client_tls_ciphers,
+	    .verify = demand ? TLS_VERIFY_DEMAND : TLS_VERIFY_NONE,
+	};
+	struct tls_server *server;
+
+	if (strcmp(config->client_tls, "off") == 0)
+		return true;
+	if (demand && !config->client_tls_ca[0]) {
+		snprintf(error, ERROR_SIZE, "client_tls = %s needs client_tls_ca",
+		         config->client_tls);
+		return false;
+	}
+	server = tls_server_new(&options, error, ERROR_SIZE);
+	if (!server)
+		return false;
+	tls_server_free(proxy->tls);
+	proxy->tls = server;
+	return true;
+}
+
 static bool proxy_init(struct proxy *proxy, const struct config *config, char *error)
 {
 	memset(proxy, 0, sizeof(*proxy));
 	proxy->config = config;
-	if (!read_coordinator(proxy, error))
+	if (!name_coordinator(proxy, error))
 		return false;
 	proxy->loop = loop_new();
 	if (!proxy->loop) {
@@ -91,7 +127,15 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 		return false;
 	}
 	proxy->log = log_new(STDERR_FILENO, level_of(config->log_level));
-	proxy->pools = pools_new(proxy->loop, config, proxy->log, NULL);
+	digest_random(proxy->secret, sizeof(proxy->secret));
+	proxy->keyring = keyring_new();
+	proxy->by_user = census_new();
+	proxy->by_address = census_new();
+	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
+	proxy->verifiers =
+	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, ERROR_SIZE);
+	if (!proxy->verifiers || !tls_start(proxy, error))
+		return false;
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
 	proxy->descriptions = descriptions_new(DESCRIPTION_CACHE_ENTRIES);
@@ -102,15 +146,22 @@ static void proxy_fini(struct proxy *proxy)
 {
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
+	cancel_end_all(proxy);
 	if (proxy->catalogs)
 		catalogs_free(proxy->catalogs);
+	if (proxy->verifiers)
+		verifiers_free(proxy->verifiers);
+	tls_server_free(proxy->tls);
 	if (proxy->pools)
 		pools_free(proxy->pools);
 	loop_free(proxy->loop); /* runs what was deferred */
 	descriptions_free(proxy->descriptions);
 	plancache_free(proxy->plans);
 	log_free(proxy->log);
-	free(proxy->coordinator_host);
+	free(proxy->coordinator);
+	keyring_free(proxy->keyring);
+	census_free(proxy->by_user);
+	census_free(proxy->by_address);
 }
 
 static void log_statistics(const struct proxy *proxy)
@@ -158,9 +209,8 @@ static int run(struct proxy *proxy)
 	loop_on_signal(proxy->loop, SIGINT, on_signal, proxy);
 	loop_on_signal(proxy->loop, SIGTERM, on_signal, proxy);
 	loop_on_signal(proxy->loop, SIGUSR1, on_signal, proxy);
-	log_event(proxy->log, LOG_INFO, "listening", "address=%s coordinator=%s:%d version=%s",
-	          log_quote(proxy->config->listen), log_quote(proxy->coordinator_host),
-	          proxy->coordinator_port, PACKAGE_VERSION);
+	log_event(proxy->log, LOG_INFO, "listening", "address=%s coordinator=%s version=%s",
+	          log_quote(proxy->config->listen), log_quote(proxy->coordinator), PACKAGE_VERSION);
 	loop_run(proxy->loop);
 	listener_close(listener);
 	log_statistics(proxy);

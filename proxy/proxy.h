@@ -9,14 +9,19 @@
 
 #include "parser/refusal.h"
 
+struct cancel;
 struct catalogs;
+struct census;
 struct config;
 struct descriptions;
+struct keyring;
 struct log;
 struct loop;
 struct plancache;
 struct pools;
 struct session;
+struct tls_server;
+struct verifiers;
 
 /* Counted since the start; printed by SIGUSR1 and at the end. */
 struct counters {
@@ -38,10 +43,16 @@ struct proxy {
 	struct descriptions *descriptions;
 	struct counters counters;
 
-	char *coordinator_host; /* where clients are relayed to; a directory for a Unix socket */
-	int coordinator_port;
+	char *coordinator;      /* host:port, for texts */
+	struct tls_server *tls; /* towards clients; NULL: off */
+	struct verifiers *verifiers;
+	struct keyring *keyring;
+	uint8_t secret[32]; /* of this process, for users that do not exist */
 
 	struct session *sessions; /* all of them */
+	struct session *by_key;   /* those that can be cancelled; hash */
+	struct cancel *cancels;   /* requests on their way to the coordinator */
+	struct census *by_user, *by_address;
 	unsigned session_count;
 	uint64_t last_session_id;
 };

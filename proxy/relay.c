@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include "parser/prefilter.h"
+#include "proxy/cancel.h"
 #include "proxy/config.h"
 #include "proxy/journal.h"
+#include "proxy/login.h"
 #include "proxy/own_setting.h"
+#include "proxy/pq.h"
 #include "proxy/session.h"
 
 enum action {
@@ -143,6 +146,9 @@ static void note_forwarded(struct session *session, uint8_t type)
 	case WIRE_FE_CopyFail:
 		replies_copy_ended(replies);
 		break;
+	case WIRE_FE_Terminate:
+		session->leaving = true;
+		break;
 	default:
 		break;
 	}
@@ -191,6 +197,34 @@ static void decide(struct session *session, uint8_t type, size_t total, enum act
 	}
 }
 
+/* What is no message of the protocol: the coordinator judges it, and all that follows. */
+static void let_through(struct session *session)
+{
+	session->client_dropped = false;
+	session->client_left = SIZE_MAX;
+}
+
+/* A message of a login that is handled here. False: stop for now. */
+static bool login_message(struct session *session, uint8_t type, size_t total, size_t *run)
+{
+	struct iobuf *in = &session->client.in;
+	struct iobuf body;
+
+	send_run(session, run);
+	if (total > WIRE_AUTHENTICATION_MAX) {
+		session_close(session, "protocol_violation");
+		return false;
+	}
+	if (iobuf_len(in) < total)
+		return false;
+	iobuf_init(&body); /* what is said in return may free the input buffer */
+	iobuf_append(&body, iobuf_head(in), total);
+	iobuf_consume(in, total);
+	login_client_message(session, type, iobuf_head(&body) + WIRE_HEADER, total - WIRE_HEADER);
+	iobuf_fini(&body);
+	return session->phase != SESSION_CLOSED;
+}
+
 /* Handles the message at the head of the input, behind the run. False: stop for now. */
 static bool client_message(struct session *session, size_t *run)
 {
@@ -205,11 +239,16 @@ static bool client_message(struct session *session, size_t *run)
 	case WIRE_FRAME_MORE:
 		return false;
 	case WIRE_FRAME_BAD:
-		send_run(session, run);
-		session_fatal(session, "08P01", "invalid message length", "protocol_violation");
-		return false;
+		let_through(session);
+		return true;
 	case WIRE_FRAME_OK:
 		break;
+	}
+	if (login_keeps(session))
+		return login_message(session, type, total, run);
+	if (!wire_frontend_length_ok(type, total)) {
+		let_through(session);
+		return true;
 	}
 	if (session->phase == SESSION_READY && !session->replication) {
 		if (!statements_empty(&session->statements))
@@ -233,7 +272,7 @@ static bool client_is_behind(const struct session *session)
 static bool may_go_on(const struct session *session)
 {
 	return session->phase != SESSION_CLOSED && !session->busy && session->coordinator.fd >= 0 &&
-	       !client_is_behind(session);
+	       !client_is_behind(session) && !login_holds(session) && session->cancels_on_way == 0;
 }
 
 void relay_client_input(struct session *session)
@@ -278,11 +317,17 @@ static void show_run(struct session *session, size_t *run)
 	*run = 0;
 }
 
+static bool is_of_login(uint8_t type)
+{
+	return type == WIRE_BE_Authentication || type == WIRE_BE_ErrorResponse;
+}
+
 /* Messages whose body matters; all others pass by their header. */
 static bool needs_body(const struct session *session, uint8_t type)
 {
 	return type == WIRE_BE_ReadyForQuery || type == WIRE_BE_BackendKeyData ||
-	       type == WIRE_BE_CommandComplete || session->inner;
+	       type == WIRE_BE_CommandComplete || session->inner ||
+	       (session->login && is_of_login(type));
 }
 
 static bool is_asynchronous(uint8_t type)
@@ -321,6 +366,15 @@ static void note_command(struct session *session, const uint8_t *tag, size_t len
 		journal_deallocated(session);
 }
 
+static void login_done(struct session *session)
+{
+	session->phase = SESSION_READY;
+	loop_timer_stop(session->timer);
+	login_free(session->login);
+	session->login = NULL;
+	iobuf_fini(&session->startup);
+}
+
 /* What a message to the client tells us. True if the client may see it. */
 static bool note_reply(struct session *session, uint8_t type, const uint8_t *body, size_t len)
 {
@@ -335,18 +389,73 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 		note_command(session, body, len);
 		break;
 	case WIRE_BE_BackendKeyData:
-		session->key_len = len <= SESSION_KEY_MAX ? len : 0;
-		memcpy(session->key, body, session->key_len);
+		cancel_learn(session, body, len);
 		break;
 	case WIRE_BE_ReadyForQuery:
 		session->status = (char)body[0];
 		if (session->phase == SESSION_LOGIN)
-			session->phase = SESSION_READY;
+			login_done(session);
 		break;
 	default:
 		break;
 	}
 	return visible;
+}
+
+/* Messages that are waited for as a whole have no reason to be long. */
+static bool is_credible(uint8_t type, size_t total)
+{
+	switch (type) {
+	case WIRE_BE_ReadyForQuery:
+		return total == WIRE_HEADER + 1;
+	case WIRE_BE_Authentication:
+		return total >= WIRE_HEADER + 4 && total <= WIRE_AUTHENTICATION_MAX;
+	case WIRE_BE_BackendKeyData:
+		return total > WIRE_HEADER + 4 && total <= WIRE_HEADER + 4 + WIRE_KEY_MAX;
+	case WIRE_BE_CommandComplete:
+		return total <= WIRE_SMALL_MESSAGE_MAX;
+	default:
+		return true;
+	}
+}
+
+/*
+ * The first answer to the StartupMessage is a refusal, as no line of pg_hba.conf fits:
+ * with sslmode allow or prefer the other kind of connection is tried, as libpq does.
+ */
+static bool try_other_sslmode(struct session *session, const uint8_t *body, size_t len)
+{
+	const char *sqlstate = wire_error_field(body, len, 'C');
+	const char *other = pq_link_other_sslmode(session->link);
+
+	if (!login_holds(session) || session->coordinator_left > 0 || !other || !sqlstate ||
+	    strcmp(sqlstate, "28000") != 0)
+		return false;
+	session_dial(session, other);
+	return true;
+}
+
+/* A message during login, whole. True: it was handled here. */
+static bool login_reply(struct session *session, uint8_t type, size_t total, size_t *run)
+{
+	struct iobuf *in = &session->coordinator.in;
+	struct iobuf body;
+	bool relayed = true;
+
+	show_run(session, run);
+	if (type == WIRE_BE_ErrorResponse &&
+	    try_other_sslmode(session, iobuf_head(in) + WIRE_HEADER, total - WIRE_HEADER))
+		return true;
+	if (type != WIRE_BE_Authentication)
+		return false;
+	iobuf_init(&body);
+	iobuf_append(&body, iobuf_head(in), total);
+	relayed =
+	    login_authentication(session, iobuf_head(&body) + WIRE_HEADER, total - WIRE_HEADER);
+	iobuf_fini(&body);
+	if (!relayed && session->phase == SESSION_LOGIN)
+		iobuf_consume(in, total);
+	return !relayed;
 }
 
 /* Handles the message at the head, behind the run. False: stop for now. */
@@ -361,8 +470,7 @@ static bool coordinator_message(struct session *session, size_t *run)
 	frame = wire_frame(message, have, &type, &total);
 	if (frame == WIRE_FRAME_MORE)
 		return false;
-	if (frame == WIRE_FRAME_BAD ||
-	    (type == WIRE_BE_ReadyForQuery && total != WIRE_HEADER + 1)) {
+	if (frame == WIRE_FRAME_BAD || !is_credible(type, total)) {
 		session_fatal(session, "08P01",
 		              "the coordinator sent a message that is not well formed",
 		              "protocol_violation");
@@ -371,6 +479,9 @@ static bool coordinator_message(struct session *session, size_t *run)
 	/* one that nobody asked for must not be cut in two by what we may say meanwhile */
 	if (have < total && (needs_body(session, type) || replies_drained(&session->replies)))
 		return false;
+	if (session->login && is_of_login(type) && login_reply(session, type, total, run))
+		return session->phase == SESSION_LOGIN;
+	message = iobuf_head(in) + *run;
 	if (session->inner && replies_drained(&session->replies) && !is_asynchronous(type)) {
 		show_run(session, run);
 		inner_message(session, type, iobuf_head(in) + WIRE_HEADER, total - WIRE_HEADER);
@@ -379,6 +490,7 @@ static bool coordinator_message(struct session *session, size_t *run)
 		iobuf_consume(in, total);
 		return true;
 	}
+	session->coordinator_last = type;
 	session->coordinator_hidden =
 	    !note_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
 	if (session->coordinator_hidden)
@@ -391,12 +503,12 @@ void relay_coordinator_input(struct session *session)
 {
 	size_t run = 0;
 
-	while (session->phase != SESSION_CLOSED) {
+	while (session->phase != SESSION_CLOSED && session->coordinator.fd >= 0) {
 		if (session->coordinator_left > 0 ? !pass_coordinator_rest(session, &run)
 		                                  : !coordinator_message(session, &run))
 			break;
 	}
-	if (session->phase == SESSION_CLOSED)
+	if (session->phase == SESSION_CLOSED || session->coordinator.fd < 0)
 		return;
 	show_run(session, &run);
 	if (session->on_replies_drained && session_owes_nothing(session))

@@ -1,5 +1,6 @@
 /*
- * Session: see session.h. Here: birth, login, death, and the streams' events.
+ * Session: see session.h. Here: birth, the coordinator's connection, death, and the
+ * streams' events.
  */
 #include "proxy/session.h"
 
@@ -11,8 +12,13 @@
 #include <utlist.h>
 
 #include "proxy/cancel.h"
+#include "proxy/census.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
+#include "proxy/login.h"
+#include "proxy/pq.h"
+#include "proxy/startup.h"
+#include "proxy/tls.h"
 
 static void on_client_input(void *owner);
 static void on_client_drained(void *owner);
@@ -43,14 +49,7 @@ const struct wire_error session_cancelled = {
 
 static void on_timeout(void *owner)
 {
-	struct session *session = owner;
-
-	if (session->phase == SESSION_CONNECTING)
-		session_fatal(session, "08006",
-		              "the coordinator did not accept the connection in time",
-		              "connect_timeout");
-	else
-		session_close(session, "startup_timeout");
+	session_close(owner, "login_timeout");
 }
 
 void session_open(struct proxy *proxy, int fd)
@@ -75,10 +74,23 @@ void session_open(struct proxy *proxy, int fd)
 	proxy->counters.clients++;
 	stream_open(&session->client, proxy->loop, fd, true, NULL, &client_ops, session);
 	session->timer = loop_timer_new(proxy->loop, on_timeout, session);
-	loop_timer_start(session->timer, (uint64_t)proxy->config->connect_timeout);
+	loop_timer_start(session->timer, (uint64_t)proxy->config->login_timeout);
+	startup_open(session);
 }
 
 /* ---- death ---- */
+
+/* Ends the coordinator's connection, whatever its state. */
+static void hang_up(struct session *session)
+{
+	pq_attempt_free(session->dialling);
+	session->dialling = NULL;
+	stream_close(&session->coordinator);
+	tls_free(session->coordinator_tls);
+	session->coordinator_tls = NULL;
+	pq_link_free(session->link);
+	session->link = NULL;
+}
 
 static void free_session(void *owner)
 {
@@ -94,6 +106,7 @@ static void free_session(void *owner)
 	shard_settings_fini(&session->shard_settings);
 	free(session->user);
 	free(session->database);
+	free(session->key);
 	free(session);
 }
 
@@ -111,9 +124,14 @@ void session_close(struct session *session, const char *reason)
 	route_reset(session);
 	loop_timer_free(session->timer);
 	session->timer = NULL;
+	login_free(session->login);
+	session->login = NULL;
 	stream_close(&session->client);
-	if (session->coordinator.fd >= 0)
-		stream_close(&session->coordinator);
+	session->client_tls = NULL;
+	hang_up(session);
+	cancel_forget(session);
+	census_leave(proxy->by_user, session->of_user);
+	census_leave(proxy->by_address, session->of_address);
 	DL_DELETE(proxy->sessions, session);
 	proxy->session_count--;
 	loop_defer(proxy->loop, free_session, session);
@@ -124,9 +142,14 @@ void session_fatal(struct session *session, const char *sqlstate, const char *me
 {
 	struct wire_error error = {.severity = "FATAL", .sqlstate = sqlstate, .message = message};
 
+	session_end(session, &error, reason);
+}
+
+void session_end(struct session *session, const struct wire_error *error, const char *reason)
+{
 	if (session->phase == SESSION_CLOSED)
 		return;
-	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, &error);
+	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
 	stream_flush(&session->client);
 	session_close(session, reason);
 }
@@ -136,130 +159,58 @@ void session_error(struct session *session, const struct wire_error *error)
 	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
 }
 
-/* ---- login ---- */
+/* ---- the coordinator's connection ---- */
 
-/*
- * Reads user and database for our own use; the message itself is passed on as it is.
- * False: it is none that pgtopk understands (another protocol, no user, malformed).
- */
-static bool read_startup(struct session *session, const uint8_t *message, size_t len)
+static void begin_login(struct session *session)
 {
-	struct wire_reader reader;
-	const char *name, *value;
-
-	if (WIRE_PROTOCOL_MAJOR(wire_u32(message + 4)) != 3)
-		return false;
-	wire_read_init(&reader, message + 8, len - 8);
-	while ((name = wire_read_string(&reader))[0]) {
-		value = wire_read_string(&reader);
-		if (strcmp(name, "user") == 0 && !session->user)
-			session->user = strdup(value);
-		else if (strcmp(name, "database") == 0 && !session->database)
-			session->database = strdup(value);
-		else if (strcmp(name, "replication") == 0)
-			session->replication =
-			    strcmp(value, "false") != 0 && strcmp(value, "off") != 0;
-	}
-	if (!wire_read_done(&reader) || !session->user || !session->user[0])
-		return false;
-	if (!session->database || !session->database[0]) {
-		free(session->database);
-		session->database = strdup(session->user);
-	}
-	return session->database != NULL;
-}
-
-static void on_connected(void *owner)
-{
-	struct session *session = owner;
-	int error = stream_connect_error(session->coordinator.fd);
-
-	if (error) {
-		log_event(session->proxy->log, LOG_ERROR, "coordinator_unreachable",
-		          "session=%" PRIu64 " error=%s", session->id, log_quote(strerror(error)));
-		session_fatal(session, "08006", "could not connect to the coordinator",
-		              "coordinator_unreachable");
-		return;
-	}
 	session->phase = SESSION_LOGIN;
-	loop_timer_stop(
-	    session->timer); /* from here on the coordinator's authentication_timeout holds */
-	replies_expect(&session->replies, REPLY_QUERY,
-	               false); /* the login ends with ReadyForQuery */
-	iobuf_append(&session->coordinator.out, iobuf_head(&session->startup),
+	if (session->coordinator_left == 0) { /* else it is no login that we know */
+		session->login = login_new(session);
+		replies_fini(&session->replies);
+		replies_init(&session->replies);
+		/* the login ends with ReadyForQuery */
+		replies_expect(&session->replies, REPLY_QUERY, false);
+	}
+	stream_write(&session->coordinator, iobuf_head(&session->startup),
 	             iobuf_len(&session->startup));
-	iobuf_fini(&session->startup);
-	stream_flush(&session->coordinator);
 	relay_client_input(session);
 }
 
-void session_connect(struct session *session)
+static void on_dialled(void *owner, struct pq_link *link, const char *error)
 {
-	struct proxy *proxy = session->proxy;
-	int fd = stream_connect(proxy->coordinator_host, proxy->coordinator_port);
+	struct session *session = owner;
 
-	if (fd < 0) {
-		log_event(proxy->log, LOG_ERROR, "coordinator_unreachable",
-		          "session=%" PRIu64 " error=%s", session->id, log_quote(strerror(errno)));
+	session->dialling = NULL;
+	if (!link) {
+		log_event(session->proxy->log, LOG_ERROR, "coordinator_unreachable",
+		          "session=%" PRIu64 " error=%s", session->id, log_quote(error));
 		session_fatal(session, "08006", "could not connect to the coordinator",
 		              "coordinator_unreachable");
 		return;
 	}
-	session->phase = SESSION_CONNECTING;
-	loop_timer_start(session->timer, (uint64_t)proxy->config->connect_timeout);
-	stream_open(&session->coordinator, proxy->loop, fd, true, NULL, &coordinator_ops, session);
-	stream_await_connect(&session->coordinator, on_connected);
+	session->link = link;
+	if (pq_link_ssl(link))
+		session->coordinator_tls = tls_wrap(pq_link_ssl(link));
+	stream_open(&session->coordinator, session->proxy->loop, pq_link_fd(link), false,
+	            session->coordinator_tls, &coordinator_ops, session);
+	begin_login(session);
 }
 
-static void start_session(struct session *session, const uint8_t *message, size_t len)
+void session_dial(struct session *session, const char *sslmode)
 {
 	struct proxy *proxy = session->proxy;
+	const char *const keywords[] = {"sslmode", NULL};
+	const char *const values[] = {sslmode, NULL};
+	struct pq_target target = {
+	    .conninfo = proxy->config->coordinator,
+	    .keywords = keywords,
+	    .values = values,
+	};
 
-	if (!read_startup(session, message, len)) {
-		/* the coordinator says what is wrong with it, in bytes that need not be protocol 3 */
-		session->client_left = session->coordinator_left = SIZE_MAX;
-	}
-	if (proxy->session_count > (unsigned)proxy->config->max_clients) {
-		session_fatal(session, "53300", "sorry, too many clients already", "max_clients");
-		return;
-	}
-	if (proxy->config->log_connections && session->user && session->database)
-		log_event(proxy->log, LOG_INFO, "client_connected",
-		          "session=%" PRIu64 " user=%s database=%s", session->id,
-		          log_quote(session->user), log_quote(session->database));
-	iobuf_append(&session->startup, message, len);
-	iobuf_consume(&session->client.in, len);
-	session_connect(session);
-}
-
-/* One message without a type byte: encryption requests, cancel, the StartupMessage.
- * False when more bytes are needed or the session has moved on. */
-static bool startup_message(struct session *session)
-{
-	struct iobuf *in = &session->client.in;
-	uint32_t code;
-	size_t total;
-	enum wire_frame frame = wire_frame_startup(iobuf_head(in), iobuf_len(in), &code, &total);
-
-	if (frame == WIRE_FRAME_BAD) {
-		session_close(session, "bad_startup");
-		return false;
-	}
-	if (frame == WIRE_FRAME_MORE || total > iobuf_len(in))
-		return false;
-	switch (code) {
-	case WIRE_CODE_SSL:
-	case WIRE_CODE_GSSENC:
-		iobuf_consume(in, total);
-		stream_write(&session->client, "N", 1);
-		return true;
-	case WIRE_CODE_CANCEL:
-		cancel_request(session, iobuf_head(in), total);
-		return false;
-	default:
-		start_session(session, iobuf_head(in), total);
-		return false;
-	}
+	hang_up(session);
+	session->phase = SESSION_CONNECTING;
+	session->dialling = pq_dial(proxy->loop, &target, (uint64_t)proxy->config->connect_timeout,
+	                            on_dialled, session);
 }
 
 /* ---- events ---- */
@@ -269,8 +220,7 @@ static void on_client_input(void *owner)
 	struct session *session = owner;
 
 	if (session->phase == SESSION_STARTUP)
-		while (session->phase == SESSION_STARTUP && startup_message(session))
-			;
+		startup_input(session);
 	else if (session->phase >= SESSION_LOGIN)
 		relay_client_input(session);
 	session_balance(session);
@@ -279,8 +229,11 @@ static void on_client_input(void *owner)
 static void on_coordinator_input(void *owner)
 {
 	struct session *session = owner;
+	bool logging_in = session->login != NULL;
 
 	relay_coordinator_input(session);
+	if (logging_in) /* it may have held the client up */
+		session_continue(session);
 	session_balance(session);
 }
 
@@ -307,14 +260,36 @@ static void on_client_closed(void *owner, int error)
 {
 	struct session *session = owner;
 
+	if (session->client_tls && !tls_is_established(session->client_tls))
+		log_event(session->proxy->log, LOG_INFO, "tls_failed",
+		          "session=%" PRIu64 " error=%s", session->id,
+		          log_quote(tls_error(session->client_tls)));
 	session_close(session, error ? "client_lost" : "client_left");
+}
+
+/*
+ * A server that ends a session says why, in its last message. Where it has not, it crashed
+ * or the network was cut: the client is told by us, if it is between two messages.
+ */
+static bool has_said_why(const struct session *session)
+{
+	return session->phase != SESSION_READY || session->leaving ||
+	       session->coordinator_left > 0 || session->coordinator_last == WIRE_BE_ErrorResponse;
 }
 
 static void on_coordinator_closed(void *owner, int error)
 {
 	struct session *session = owner;
 
-	stream_close(&session->coordinator);
+	if (!has_said_why(session)) {
+		log_event(session->proxy->log, LOG_ERROR, "coordinator_lost",
+		          "session=%" PRIu64 " error=%s", session->id,
+		          log_quote(error ? strerror(error) : "end of stream"));
+		session_fatal(session, "08006", "server closed the connection unexpectedly",
+		              "coordinator_lost");
+		return;
+	}
+	hang_up(session);
 	if (iobuf_len(&session->client.out) > 0 && !error)
 		return; /* the client gets to read the rest: on_client_drained() */
 	session_close(session, error ? "coordinator_lost" : "coordinator_closed");
@@ -336,8 +311,15 @@ void session_end_work(struct session *session)
 	iobuf_consume(&session->message, iobuf_len(&session->message));
 	iobuf_release(&session->message);
 	session->retries = 0;
-	if (!session->relaying) /* else the loop that called us goes on by itself */
-		relay_client_input(session);
+	session_continue(session);
+}
+
+void session_continue(struct session *session)
+{
+	if (session->relaying || session->busy || session->phase < SESSION_LOGIN ||
+	    session->phase == SESSION_CLOSED)
+		return; /* whoever is at work goes on by itself */
+	relay_client_input(session);
 }
 
 bool session_owes_nothing(const struct session *session)

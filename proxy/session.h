@@ -2,7 +2,7 @@
  * Session: one client's life, from accept to close: its stream, its coordinator
  * stream, and what is known of the state that both share.
  *
- * session.c opens and closes; relay.c moves messages between the two streams and
+ * session.c opens, connects and closes; startup.c and login.c let the client in; relay.c moves messages between the two streams and
  * decides which of them is looked at; simple.c and extended.c handle statements
  * that may be routed; route.c gets such a statement planned; scatter.c asks the
  * shards; answer.c hands the rows out.
@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <uthash.h>
 
 #include "proxy/answer.h"
 #include "proxy/facts.h"
@@ -28,12 +29,11 @@
 #include "proxy/stream.h"
 #include "proxy/wire.h"
 
-#define SESSION_KEY_MAX 256
-
 enum session_phase {
 	SESSION_STARTUP,    /* awaits the client's StartupMessage */
-	SESSION_CONNECTING, /* awaits the coordinator's socket */
-	SESSION_LOGIN,      /* relays the login; awaits the first ReadyForQuery */
+	SESSION_CARRIER,    /* has brought a CancelRequest: closed once that is delivered */
+	SESSION_CONNECTING, /* awaits the coordinator's connection */
+	SESSION_LOGIN,      /* login.h; awaits the first ReadyForQuery */
 	SESSION_READY,
 	SESSION_CLOSED, /* freed at the end of the turn */
 };
@@ -53,22 +53,32 @@ struct session {
 	bool busy;        /* a statement is being worked on: client messages wait */
 	bool skipping;    /* pgtopk sent an error: drop client messages up to Sync */
 	bool replication; /* relayed without a look */
+	bool leaving;     /* the client has sent Terminate */
+	bool asked_tls, asked_gss;
 
 	struct stream client;
 	struct stream coordinator;
-	struct loop_timer *timer; /* login and connect time-out */
-	struct iobuf startup;     /* the StartupMessage while connecting */
+	struct tls *client_tls, *coordinator_tls; /* NULL: plain; the first is its stream's */
+	struct pq_attempt *dialling;              /* while SESSION_CONNECTING */
+	struct pq_link *link;
+	struct loop_timer *timer; /* login_timeout */
+	struct iobuf startup;     /* the StartupMessage until the coordinator has answered it */
+	struct login *login;      /* while SESSION_LOGIN */
 	char *user;
 	char *database;
+	struct census_entry *of_user, *of_address;
 
-	uint8_t key[SESSION_KEY_MAX]; /* BackendKeyData's body: process id and secret */
+	uint8_t *key; /* BackendKeyData's body: process id and secret; NULL: none */
 	size_t key_len;
+	UT_hash_handle hh;       /* in proxy->by_key */
+	unsigned cancels_on_way; /* to the coordinator: they must not hit a later statement */
 
 	/* framing: bytes of the current message that pass without a look */
 	size_t client_left;
 	bool client_dropped; /* those bytes are not for the coordinator */
 	size_t coordinator_left;
-	bool coordinator_hidden; /* those bytes are not for the client */
+	bool coordinator_hidden;  /* those bytes are not for the client */
+	uint8_t coordinator_last; /* type of its last message */
 
 	struct replies replies;
 	char status; /* of the last ReadyForQuery: I, T, E */
@@ -95,6 +105,8 @@ void session_close(struct session *session, const char *reason);
 /* Sends FATAL and closes. */
 void session_fatal(struct session *session, const char *sqlstate, const char *message,
                    const char *reason);
+/* The same with detail and hint. */
+void session_end(struct session *session, const struct wire_error *error, const char *reason);
 /* An ErrorResponse of our own to the statement being worked on. */
 void session_error(struct session *session, const struct wire_error *error);
 extern const struct wire_error session_cancelled; /* 57014, as PostgreSQL words it */
@@ -103,6 +115,8 @@ extern const struct wire_error session_cancelled; /* 57014, as PostgreSQL words 
 void session_begin_work(struct session *session);
 void session_end_work(struct session *session);
 
+/* What held the client's messages up is gone: they are handled, unless something else does. */
+void session_continue(struct session *session);
 /* Pauses and resumes reading, so that no side's bytes pile up here. */
 void session_balance(struct session *session);
 
@@ -119,8 +133,9 @@ void session_replies_drained(struct session *session);
  * Needs replies_drained() and nothing touched. */
 void session_start_inner(struct session *session, const struct session_inner *inner);
 
-/* Takes the login's connection to the coordinator (session->startup is sent on it). */
-void session_connect(struct session *session);
+/* Connects to the coordinator, sends it session->startup and begins the login. sslmode: other
+ * than configured, or NULL. */
+void session_dial(struct session *session, const char *sslmode);
 
 /* relay.c */
 void relay_client_input(struct session *session);

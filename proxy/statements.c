@@ -28,6 +28,11 @@ static void *zeroed(size_t size)
 	return memory;
 }
 
+static size_t portal_bytes(const struct portal *portal)
+{
+	return portal->bind_len + portal->answer_bytes;
+}
+
 static void free_portal(struct portal *portal)
 {
 	topk_free(portal->topk);
@@ -80,7 +85,15 @@ struct statement *statements_add(struct statements *statements, const uint8_t *m
 	statements_drop(statements, statement->name);
 	HASH_ADD_KEYPTR(hh, statements->by_name, statement->name, strlen(statement->name),
 	                statement);
+	statements->bytes += len;
 	return statement;
+}
+
+bool statements_have_room(const struct statements *statements, size_t len, unsigned max_count,
+                          size_t max_bytes)
+{
+	return HASH_COUNT(statements->by_name) + HASH_COUNT(statements->portals) < max_count &&
+	       statements->bytes + len <= max_bytes;
 }
 
 struct statement *statements_find(struct statements *statements, const char *name)
@@ -113,6 +126,7 @@ void statements_drop(struct statements *statements, const char *name)
 		return;
 	drop_portals_of(statements, statement);
 	HASH_DEL(statements->by_name, statement);
+	statements->bytes -= statement->parse_len;
 	free_statement(statement);
 }
 
@@ -121,10 +135,9 @@ void statements_drop_all(struct statements *statements)
 	struct statement *statement, *next;
 
 	statements_drop_portals(statements);
-	HASH_ITER (hh, statements->by_name, statement, next) {
-		HASH_DEL(statements->by_name, statement);
-		free_statement(statement);
-	}
+	HASH_ITER (hh, statements->by_name, statement, next)
+		statements_drop(statements, statement->name);
+	assert(statements->bytes == 0);
 }
 
 struct portal *statements_add_portal(struct statements *statements, struct statement *statement,
@@ -142,6 +155,7 @@ struct portal *statements_add_portal(struct statements *statements, struct state
 	portal->name = copy(portal->view.portal, strlen(portal->view.portal) + 1);
 	statements_drop_portal(statements, portal->name);
 	HASH_ADD_KEYPTR(hh, statements->portals, portal->name, strlen(portal->name), portal);
+	statements->bytes += portal_bytes(portal);
 	return portal;
 }
 
@@ -153,22 +167,37 @@ struct portal *statements_find_portal(struct statements *statements, const char 
 	return found;
 }
 
+void statements_set_answer(struct statements *statements, struct portal *portal, struct topk *topk,
+                           uint64_t rows)
+{
+	assert(!portal->topk);
+	statements->bytes -= portal_bytes(portal);
+	portal->executed = true;
+	portal->topk = topk;
+	portal->rows = rows;
+	portal->answer_bytes = topk_bytes(topk);
+	statements->bytes += portal_bytes(portal);
+}
+
+static void drop_portal(struct statements *statements, struct portal *portal)
+{
+	HASH_DEL(statements->portals, portal);
+	statements->bytes -= portal_bytes(portal);
+	free_portal(portal);
+}
+
 void statements_drop_portal(struct statements *statements, const char *name)
 {
 	struct portal *portal = statements_find_portal(statements, name);
 
-	if (!portal)
-		return;
-	HASH_DEL(statements->portals, portal);
-	free_portal(portal);
+	if (portal)
+		drop_portal(statements, portal);
 }
 
 void statements_drop_portals(struct statements *statements)
 {
 	struct portal *portal, *next;
 
-	HASH_ITER (hh, statements->portals, portal, next) {
-		HASH_DEL(statements->portals, portal);
-		free_portal(portal);
-	}
+	HASH_ITER (hh, statements->portals, portal, next)
+		drop_portal(statements, portal);
 }

@@ -43,6 +43,7 @@ struct portal {
 	struct description *described; /* what its rows look like */
 	bool executed;
 	struct topk *topk; /* the answer, once executed */
+	size_t answer_bytes;
 	uint64_t rows;
 	uint64_t taken;
 	UT_hash_handle hh;
@@ -51,6 +52,7 @@ struct portal {
 struct statements {
 	struct statement *by_name;
 	struct portal *portals;
+	size_t bytes; /* messages and answers that are kept */
 };
 
 void statements_fini(struct statements *statements);
@@ -58,6 +60,9 @@ void statements_fini(struct statements *statements);
 uint32_t *statements_read_types(const struct wire_parse *parse);
 bool statements_empty(const struct statements *statements);
 
+/* Whether one more message of that length may be kept: a client decides how many come. */
+bool statements_have_room(const struct statements *statements, size_t len, unsigned max_count,
+                          size_t max_bytes);
 /* Keeps a copy of the Parse message; replaces one of the same name. NULL if malformed. */
 struct statement *statements_add(struct statements *statements, const uint8_t *message, size_t len);
 struct statement *statements_find(struct statements *statements, const char *name);
@@ -67,6 +72,9 @@ void statements_drop_all(struct statements *statements);
 struct portal *statements_add_portal(struct statements *statements, struct statement *statement,
                                      const uint8_t *message, size_t len);
 struct portal *statements_find_portal(struct statements *statements, const char *name);
+/* The portal's answer, which is its from now on. */
+void statements_set_answer(struct statements *statements, struct portal *portal, struct topk *topk,
+                           uint64_t rows);
 void statements_drop_portal(struct statements *statements, const char *name);
 void statements_drop_portals(struct statements *statements);
 

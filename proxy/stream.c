@@ -10,13 +10,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "proxy/tls.h"
@@ -47,10 +42,6 @@ static void stream_update(struct stream *stream)
 
 	if (stream->fd < 0)
 		return;
-	if (stream->on_connected) {
-		loop_io_set(stream->io, LOOP_WRITE);
-		return;
-	}
 	if ((!stream->paused && !stream->ended) || stream->broken)
 		events |= LOOP_READ;
 	if (iobuf_len(&stream->out) > 0 && !stream->broken)
@@ -141,18 +132,27 @@ static void on_broken(struct stream *stream)
 	stream->ops->on_closed(stream->owner, EPIPE);
 }
 
+/* False: nothing is there after all. At the end of the stream the reader finds out. */
+static bool peek_first(struct stream *stream)
+{
+	void (*on_first)(void *, uint8_t) = stream->on_first;
+	uint8_t first;
+	ssize_t n = recv(stream->fd, &first, 1, MSG_PEEK);
+
+	if (n < 0 && is_transient(errno))
+		return false;
+	stream->on_first = NULL;
+	if (n == 1)
+		on_first(stream->owner, first);
+	return stream->fd >= 0;
+}
+
 static void on_event(void *owner, unsigned events)
 {
 	struct stream *stream = owner;
 
-	if (stream->on_connected) {
-		void (*on_connected)(void *) = stream->on_connected;
-
-		stream->on_connected = NULL;
-		stream_update(stream);
-		on_connected(stream->owner);
+	if (stream->on_first && !peek_first(stream))
 		return;
-	}
 	if (stream->broken) {
 		on_broken(stream);
 		return;
@@ -192,20 +192,28 @@ void stream_open(struct stream *stream, struct loop *loop, int fd, bool owns_fd,
 	stream_update(stream);
 }
 
-void stream_await_connect(struct stream *stream, void (*on_connected)(void *owner))
+void stream_peek(struct stream *stream, void (*on_first)(void *owner, uint8_t first))
 {
-	stream->on_connected = on_connected;
-	stream_update(stream);
+	stream->on_first = on_first;
+}
+
+void stream_start_tls(struct stream *stream, struct tls *tls)
+{
+	assert(!stream->tls && iobuf_len(&stream->in) == 0 && iobuf_len(&stream->out) == 0);
+	stream->tls = tls;
+	stream->owns_tls = true;
 }
 
 void stream_close(struct stream *stream)
 {
 	if (stream->fd < 0)
 		return;
-	if (!stream->on_connected)
-		flush_out(stream);
+	flush_out(stream);
 	loop_io_free(stream->io);
 	stream->io = NULL;
+	if (stream->owns_tls)
+		tls_free(stream->tls);
+	stream->tls = NULL;
 	if (stream->owns_fd)
 		close(stream->fd);
 	stream->fd = -1;
@@ -244,73 +252,4 @@ void stream_resume(struct stream *stream)
 {
 	stream->paused = false;
 	stream_update(stream);
-}
-
-static int connect_unix(const char *directory, int port)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, len;
-
-	len =
-	    snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%d", directory, port);
-	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EINPROGRESS)
-		return fd;
-	len = errno;
-	close(fd);
-	errno = len;
-	return -1;
-}
-
-static int connect_address(const struct addrinfo *info)
-{
-	int on = 1, saved;
-	int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (connect(fd, info->ai_addr, info->ai_addrlen) == 0 || errno == EINPROGRESS)
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-int stream_connect(const char *host, int port)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-	struct addrinfo *found = NULL;
-	char service[16];
-	int fd = -1;
-
-	if (host[0] == '/' || host[0] == '@')
-		return connect_unix(host, port);
-	snprintf(service, sizeof(service), "%d", port);
-	if (getaddrinfo(host, service, &hints, &found) != 0) {
-		errno = EADDRNOTAVAIL;
-		return -1;
-	}
-	for (struct addrinfo *info = found; info && fd < 0; info = info->ai_next)
-		fd = connect_address(info);
-	freeaddrinfo(found);
-	return fd;
-}
-
-int stream_connect_error(int fd)
-{
-	int error = 0;
-	socklen_t len = sizeof(error);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		return errno;
-	return error;
 }

@@ -43,10 +43,11 @@ struct stream {
 	bool paused;
 	bool broken;     /* a write failed; reported by on_closed in the next turn */
 	bool ended;      /* the peer closed its side */
-	struct tls *tls; /* NULL: plain; not owned */
+	struct tls *tls; /* NULL: plain */
+	bool owns_tls;
 	struct iobuf in;
 	struct iobuf out;
-	void (*on_connected)(void *owner); /* not NULL: the socket is still connecting */
+	void (*on_first)(void *owner, uint8_t first); /* not NULL: awaits the first byte */
 	const struct stream_ops *ops;
 	void *owner;
 };
@@ -54,9 +55,11 @@ struct stream {
 /* fd is non-blocking and connected; `owns_fd`: stream_close() closes it. */
 void stream_open(struct stream *stream, struct loop *loop, int fd, bool owns_fd, struct tls *tls,
                  const struct stream_ops *ops, void *owner);
-/* The socket comes from stream_connect(): calls back once it is connected or has
- * failed (stream_connect_error() tells), and reads nothing before. */
-void stream_await_connect(struct stream *stream, void (*on_connected)(void *owner));
+/* Shows the owner the first byte that comes, before it is read: it may decide on TLS. */
+void stream_peek(struct stream *stream, void (*on_first)(void *owner, uint8_t first));
+/* From here on all bytes go through tls, which is the stream's now: stream_close() frees it
+ * before the descriptor. Needs empty buffers. */
+void stream_start_tls(struct stream *stream, struct tls *tls);
 /* Frees buffers, stops watching. Unwritten bytes get one last try. Safe to repeat. */
 void stream_close(struct stream *stream);
 
@@ -68,10 +71,5 @@ void stream_flush(struct stream *stream);
 void stream_pause(struct stream *stream);
 /* Goes on reading. If bytes are waiting in `in`, the owner handles them itself. */
 void stream_resume(struct stream *stream);
-
-/* Non-blocking TCP or Unix-socket connect: fd, or -1 with errno. Completion is
- * signalled by writability; stream_connect_error() then tells. */
-int stream_connect(const char *host, int port);
-int stream_connect_error(int fd);
 
 #endif

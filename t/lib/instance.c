@@ -59,6 +59,13 @@ int instance_free_port(void)
 	return ntohs(address.sin_port);
 }
 
+const char *instance_socket_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return dir && *dir ? dir : "/tmp";
+}
+
 /* In the child: becomes pgtopk. */
 static void become(const struct instance *instance, const char *program, const char *const *options)
 {
@@ -71,7 +78,8 @@ static void become(const struct instance *instance, const char *program, const c
 	arguments[n++] = text("host=127.0.0.1 port=%d user=postgres dbname=postgres",
 	                      cluster_port(CLUSTER_COORDINATOR));
 	arguments[n++] = "--listen";
-	arguments[n++] = text("127.0.0.1:%d", instance->port);
+	arguments[n++] =
+	    text("127.0.0.1:%d,%s:%d", instance->port, instance_socket_dir(), instance->port);
 	arguments[n++] = "--log-routed";
 	arguments[n++] = "on";
 	while (options && *options && n + 1 < OPTIONS_MAX)
@@ -124,8 +132,8 @@ void instance_start(struct instance *instance, const char *const *options)
 	if (strcmp(program, "none") == 0)
 		return;
 	instance->port = instance_free_port();
-	snprintf(instance->log, sizeof(instance->log), "%s/pgtopk-%d-%d.log",
-	         getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid(), instance->port);
+	snprintf(instance->log, sizeof(instance->log), "%s/pgtopk-%d-%d.log", instance_socket_dir(),
+	         (int)getpid(), instance->port);
 	fflush(NULL);
 	instance->pid = fork();
 	cr_assert_geq(instance->pid, 0);

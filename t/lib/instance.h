@@ -1,6 +1,6 @@
 /*
- * Instance: a pgtopk process in front of the test cluster, on a free port, with
- * its log in a file. Each test program has one that its tests share; a test that
+ * Instance: a pgtopk process in front of the test cluster, on a free port and on a
+ * Unix socket, with its log in a file. Each test program has one that its tests share; a test that
  * needs other options starts its own.
  *
  * PGTOPK_BINARY names the program (by default pgtopk in the build folder). With
@@ -32,6 +32,8 @@ void instance_start_shared(const char *const *options);
 void instance_stop_shared(void);
 struct instance *instance_shared(void);
 
+/* The folder of its Unix socket, which has the port's number. */
+const char *instance_socket_dir(void);
 /* A port of 127.0.0.1 that nobody listens on. */
 int instance_free_port(void);
 

@@ -34,9 +34,8 @@ static const char *bin(void)
 
 static void shell(const char *command)
 {
-	const char *user = geteuid() == 0
-	                       ? "setpriv --reuid=postgres --regid=postgres --init-groups -- "
-	                       : "";
+	const char *user =
+	    geteuid() == 0 ? "setpriv --reuid=postgres --regid=postgres --init-groups -- " : "";
 
 	cr_assert_eq(system(text("%ssh -c \"%s\"", user, command)), 0, "failed: %s", command);
 }
