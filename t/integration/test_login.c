@@ -247,6 +247,8 @@ Test(login, who_is_unknown_hears_what_who_is_wrong_hears)
 	expect_login(&front, "nobody", RIGHT "require channel_binding=require", REFUSED("nobody"));
 	expect_login(&front, "u_trust", RIGHT "require channel_binding=require",
 	             "channel binding required");
+	instance_stop(&front.instance);
+	front_start(&front, "disable", "allow", "--log-level", "info");
 	expect_same(&front, "nobody", "password=right");
 	expect_same(&front, "u_rejected", "password=right");
 	instance_stop(&front.instance);
