@@ -260,7 +260,7 @@ static void on_client_closed(void *owner, int error)
 {
 	struct session *session = owner;
 
-	if (session->client_tls && !tls_is_established(session->client_tls))
+	if (session->client_tls && tls_error(session->client_tls)[0])
 		log_event(session->proxy->log, LOG_INFO, "tls_failed",
 		          "session=%" PRIu64 " error=%s", session->id,
 		          log_quote(tls_error(session->client_tls)));

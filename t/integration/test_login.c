@@ -125,8 +125,13 @@ static const char *try_login(int port, const char *user, const char *more)
 
 		said = text("%s", at ? at : PQerrorMessage(conn));
 	} else {
-		cr_assert_str_eq(cluster_value(conn, "SELECT current_user"),
-		                 strcmp(user, "ünï \"q") == 0 ? "ünï \"q" : user);
+		PGresult *result = PQexec(conn, "SELECT current_user");
+
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
+			said = text("%s", PQerrorMessage(conn));
+		else
+			cr_assert_str_eq(PQgetvalue(result, 0, 0), user);
+		PQclear(result);
 	}
 	PQfinish(conn);
 	return said;
