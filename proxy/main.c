@@ -69,6 +69,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 	proxy->coordinator = name_coordinator(config);
 	proxy->keyring = keyring_new();
 	proxy->by_user = census_new();
+	proxy->by_database = census_new();
 	proxy->by_address = census_new();
 	digest_random(proxy->secret, sizeof(proxy->secret));
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
@@ -100,6 +101,7 @@ static void proxy_fini(struct proxy *proxy)
 	log_free(proxy->log);
 	keyring_free(proxy->keyring);
 	census_free(proxy->by_user);
+	census_free(proxy->by_database);
 	census_free(proxy->by_address);
 	free(proxy->coordinator);
 }
