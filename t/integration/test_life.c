@@ -203,20 +203,26 @@ Test(life, the_log_level_changes)
 	finish(&life);
 }
 
+#define QUERY "SELECT id FROM life ORDER BY v <-> '[1,2]' LIMIT 1"
+
+static void make_table(void)
+{
+	cluster_shard("life", "id int, v vector(2)", "HASH (id)", 2, 0);
+}
+
 /* A connection's options are those of its time; the next one has the new ones. */
 Test(life, new_worker_connections_have_the_new_options)
 {
 	const char *of_worker = "SELECT string_agg(DISTINCT application_name, ',') "
 				"FROM pg_stat_activity WHERE application_name ~ '^life'";
-	const char *query = "SELECT id FROM life ORDER BY v <-> '[1,2]' LIMIT 1";
 	PGconn *worker = cluster_connect(CLUSTER_WORKER1, NULL), *conn;
 	struct life life;
 
-	cluster_shard("life", "id int, v vector(2)", "HASH (id)", 2, 0);
+	make_table();
 	begin(&life, "worker = fallback_application_name=life1\n");
 	conn = instance_connect(&life.instance, NULL);
-	cluster_value(conn, query);
-	instance_expect(&life.instance, "routed", query);
+	cluster_value(conn, QUERY);
+	instance_expect(&life.instance, "routed", QUERY);
 	cr_assert_str_eq(cluster_value(worker, of_worker), "life1");
 	reload(&life, "worker = fallback_application_name=life2\n", "event=reload_done");
 	cluster_value(worker, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -226,7 +232,7 @@ Test(life, new_worker_connections_have_the_new_options)
 	                        "WHERE application_name = 'life1'",
 	                        "0"));
 	for (int i = 0; i < 50 && strcmp(cluster_value(worker, of_worker), "life2") != 0; i++)
-		cluster_value(conn, query);
+		cluster_value(conn, QUERY);
 	cr_assert_str_eq(cluster_value(worker, of_worker), "life2");
 	PQfinish(conn);
 	PQfinish(worker);
@@ -325,13 +331,11 @@ Test(life, a_failed_transaction_is_open_too)
 {
 	struct instance instance;
 	struct raw raw;
-	char *said;
 
 	start(&instance, "1h");
 	begin_transaction(&raw, &instance);
 	ask(&raw, "SELECT 1/0");
-	said = raw_read(&raw, WIRE_BE_ReadyForQuery, 1);
-	free(said);
+	free(raw_read(&raw, WIRE_BE_ReadyForQuery, 1));
 	kill(instance.pid, SIGTERM);
 	instance_await(&instance, "event=draining clients=1 ");
 	cr_assert(!raw_readable(&raw, 100));
@@ -370,15 +374,38 @@ Test(life, a_batch_without_its_sync_is_open)
 {
 	struct instance instance;
 	struct raw raw;
-	char *said;
 
 	start(&instance, "1h");
 	raw_login(&raw, instance.port);
 	raw_put_statement(&raw.out, "SELECT 1", 0, NULL);
 	wire_put_bare(&raw.out, WIRE_FE_Flush);
 	raw_send(&raw, 0);
-	said = raw_read(&raw, WIRE_BE_CommandComplete, 1);
-	free(said);
+	free(raw_read(&raw, WIRE_BE_CommandComplete, 1));
+	kill(instance.pid, SIGTERM);
+	instance_await(&instance, "event=draining clients=1 ");
+	cr_assert(!raw_readable(&raw, 100));
+	wire_put_bare(&raw.out, WIRE_FE_Sync);
+	raw_send(&raw, 0);
+	hears(&raw, 0, READY GONE);
+	instance_end(&instance, 0);
+	raw_close(&raw);
+	instance_forget(&instance);
+}
+
+/* The same where the shards have answered: the coordinator knows nothing of it. */
+Test(life, a_routed_batch_without_its_sync_is_open)
+{
+	struct instance instance;
+	struct raw raw;
+
+	make_table();
+	start(&instance, "1h");
+	raw_login(&raw, instance.port);
+	raw_put_statement(&raw.out, QUERY, 0, NULL);
+	wire_put_bare(&raw.out, WIRE_FE_Flush);
+	raw_send(&raw, 0);
+	free(raw_read(&raw, WIRE_BE_CommandComplete, 1));
+	instance_expect(&instance, "routed", QUERY);
 	kill(instance.pid, SIGTERM);
 	instance_await(&instance, "event=draining clients=1 ");
 	cr_assert(!raw_readable(&raw, 100));
