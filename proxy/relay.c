@@ -349,6 +349,8 @@ static void inner_message(struct session *session, uint8_t type, const uint8_t *
 
 	if (type == WIRE_BE_ErrorResponse && is_fatal(body, len))
 		stream_write(&session->client, body - WIRE_HEADER, len + WIRE_HEADER);
+	else if (type == WIRE_BE_ErrorResponse && !session->on_failed)
+		iobuf_append(&session->error, body - WIRE_HEADER, len + WIRE_HEADER);
 	if (type != WIRE_BE_ReadyForQuery) {
 		if (type != WIRE_BE_NoticeResponse)
 			inner->on_message(session, type, body, len);

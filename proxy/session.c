@@ -40,17 +40,16 @@ static const struct stream_ops coordinator_ops = {
     .on_closed = on_coordinator_closed,
 };
 
-const struct wire_error session_cancelled = {
-    .severity = "ERROR",
-    .sqlstate = "57014",
-    .message = "canceling statement due to user request",
-};
-
 /* ---- birth ---- */
 
 static void on_timeout(void *owner)
 {
-	session_close(owner, "login_timeout");
+	struct session *session = owner;
+
+	if (session->phase == SESSION_READY)
+		route_time_out(session);
+	else
+		session_close(session, "login_timeout");
 }
 
 void session_open(struct proxy *proxy, int fd)
@@ -70,6 +69,7 @@ void session_open(struct proxy *proxy, int fd)
 	iobuf_init(&session->journal);
 	iobuf_init(&session->held);
 	iobuf_init(&session->message);
+	iobuf_init(&session->error);
 	DL_APPEND(proxy->sessions, session);
 	proxy->session_count++;
 	proxy->counters.clients++;
@@ -103,6 +103,7 @@ static void free_session(void *owner)
 	iobuf_fini(&session->journal);
 	iobuf_fini(&session->held);
 	iobuf_fini(&session->message);
+	iobuf_fini(&session->error);
 	facts_free(session->facts);
 	shard_settings_fini(&session->shard_settings);
 	free(session->user);
@@ -155,11 +156,6 @@ void session_end(struct session *session, const struct wire_error *error, const 
 	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
 	stream_flush(&session->client);
 	session_close(session, reason);
-}
-
-void session_error(struct session *session, const struct wire_error *error)
-{
-	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
 }
 
 /* ---- the coordinator's connection ---- */
@@ -304,6 +300,7 @@ void session_begin_work(struct session *session)
 {
 	assert(!session->busy);
 	session->busy = true;
+	session->began_us = loop_clock_us();
 }
 
 void session_end_work(struct session *session)
@@ -313,6 +310,7 @@ void session_end_work(struct session *session)
 	route_reset(session);
 	iobuf_consume(&session->message, iobuf_len(&session->message));
 	iobuf_release(&session->message);
+	iobuf_fini(&session->error);
 	session->retries = 0;
 	session_continue(session);
 }
@@ -357,7 +355,55 @@ void session_start_inner(struct session *session, const struct session_inner *in
 	/* the hidden batch ends with Sync: whatever was parsed before it is synced too */
 	session->replies.unsynced = false;
 	session->inner = inner;
+	if (!session->on_failed)
+		iobuf_fini(&session->error);
 	stream_flush(&session->coordinator);
+}
+
+/* ---- a statement fails ---- */
+
+static void send_failure(struct session *session)
+{
+	void (*done)(struct session *) = session->on_failed;
+
+	session->on_failed = NULL;
+	iobuf_append(&session->client.out, iobuf_head(&session->error), iobuf_len(&session->error));
+	iobuf_fini(&session->error);
+	done(session);
+}
+
+static void ignore_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	(void)session;
+	(void)type;
+	(void)body;
+	(void)len;
+}
+
+static void fail_block(struct session *session)
+{
+	static const struct session_inner inner = {.on_message = ignore_message,
+	                                           .on_ready = send_failure};
+
+	wire_put_query(
+	    &session->coordinator.out,
+	    "SELECT pg_catalog.int4div(1, 0) -- pgtopk: the statement before this one failed");
+	session_start_inner(session, &inner);
+}
+
+void session_fail(struct session *session, const struct wire_error *error,
+                  void (*done)(struct session *session))
+{
+	assert(session->busy && !session->on_failed);
+	session->on_failed = done;
+	if (error) {
+		iobuf_fini(&session->error);
+		wire_put_error(&session->error, WIRE_BE_ErrorResponse, error);
+	}
+	if (session->status == 'T' && !session->replies.failed)
+		session_await_replies(session, fail_block);
+	else
+		send_failure(session);
 }
 
 static void pause_if(struct stream *stream, bool pause)
