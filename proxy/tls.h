@@ -20,7 +20,8 @@ struct tls;
 
 /* ssl is an OpenSSL SSL* that stays its owner's. */
 struct tls *tls_wrap(void *ssl);
-/* NULL is allowed; a wrapped SSL* lives on, an accepted connection gets its close_notify. */
+/* NULL is allowed; a wrapped SSL* lives on, an accepted connection gets its close_notify:
+ * to be called before its socket is closed. */
 void tls_free(struct tls *tls);
 
 ssize_t tls_read(struct tls *tls, void *data, size_t len);
@@ -46,8 +47,8 @@ struct tls_server_options {
 	const char *key_file;
 	const char *ca_file;
 	const char *crl_file;
-	const char *min_version; /* "TLSv1.2" */
-	const char *ciphers;     /* OpenSSL's list; up to TLSv1.2 */
+	const char *min_version; /* none: "TLSv1.2" */
+	const char *ciphers;     /* OpenSSL's list; up to TLSv1.2; none: its default */
 	enum tls_verify verify;
 };
 
@@ -67,7 +68,8 @@ bool tls_is_established(const struct tls *tls); /* the handshake is over */
 bool tls_peer_common_name(const struct tls *tls, char *name, size_t size);
 
 /* tls-server-end-point (RFC 5929): the digest of our own certificate and of the
- * peer's. The bytes written to out (at least 64), 0 if there is none. */
+ * peer's. The bytes written to out (at least 64), 0 if there is none: no certificate, or
+ * one whose signature has no digest (Ed25519; PostgreSQL has no channel binding then). */
 size_t tls_own_end_point(const struct tls *tls, uint8_t *out);
 size_t tls_peer_end_point(const struct tls *tls, uint8_t *out);
 
