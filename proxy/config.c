@@ -18,6 +18,7 @@
 #include "proxy/option.h"
 
 #define TEXT_WIDTH 78
+#define VALUE_MAX 512 /* what is printed of a value */
 #define COMMAND_LINE "command line"
 
 /* ---- life ---- */
@@ -364,6 +365,32 @@ bool config_from_arguments(struct config *config, int argc, char **argv, enum co
 	return *error == '\0';
 }
 
+/* ---- reload ---- */
+
+void config_adopt(struct config *running, struct config *fresh, config_change_fn *fn, void *owner)
+{
+	const struct option *option;
+
+	for (size_t i = 0; (option = option_at(i)) != NULL; i++) {
+		char from[VALUE_MAX], to[VALUE_MAX];
+		struct config_change change = {
+		    .option = option->name,
+		    .adopted = option->change == OPTION_RELOAD,
+		    .secret = option_is_secret(option),
+		    .from = from,
+		    .to = to,
+		};
+
+		if (option_equal(running, fresh, option))
+			continue;
+		option_print(running, option, from, sizeof(from));
+		option_print(fresh, option, to, sizeof(to));
+		if (change.adopted)
+			option_swap(running, fresh, option);
+		fn(owner, &change);
+	}
+}
+
 /* ---- help and sample ---- */
 
 /* Text, wrapped, each line behind prefix. */
@@ -389,7 +416,7 @@ static void print_wrapped(FILE *out, const char *prefix, const char *text)
 	putc('\n', out);
 }
 
-/* "default 1; connections, 1 to 64" */
+/* "Default: 1; 1 to 64", "connections, 1 to 64"; and if SIGHUP does not change it. */
 static void print_facts(FILE *out, const char *prefix, const struct option *option, bool initial)
 {
 	char range[OPTION_RANGE_MAX], text[512];
@@ -397,9 +424,10 @@ static void print_facts(FILE *out, const char *prefix, const struct option *opti
 	const char *value = *option->initial == '\0' ? "none" : option->initial;
 
 	option_range(option, range, sizeof(range));
-	snprintf(text, sizeof(text), "%s%s%s%s%s%s", initial ? "Default: " : "",
+	snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", initial ? "Default: " : "",
 	         initial ? value : "", initial && *range != '\0' ? "; " : "", !initial ? unit : "",
-	         !initial && *range != '\0' ? ", " : "", range);
+	         !initial && *range != '\0' ? ", " : "", range,
+	         option->change == OPTION_RESTART ? "; needs a restart" : "");
 	print_wrapped(out, prefix, text);
 }
 
@@ -427,7 +455,9 @@ void config_print_help(FILE *out)
 		print_dashed(out, actions[i].name);
 		fprintf(out, "\n      %s\n", actions[i].help);
 	}
-	fputs("\nSettings, each also a line \"name = value\" of FILE:\n", out);
+	fputs("\nSettings, each also a line \"name = value\" of FILE. SIGHUP reads them again;\n"
+	      "those that need a restart keep their value until then.\n",
+	      out);
 	for (size_t i = 0; (option = option_at(i)) != NULL; i++) {
 		fputs("\n  ", out);
 		print_dashed(out, option->name);
@@ -443,7 +473,8 @@ void config_print_sample(FILE *out)
 
 	fputs("# pgtopk's configuration: key = value. Every setting is here, commented out at\n"
 	      "# its default. Values may stand in '...' or \"...\". On the command line the same\n"
-	      "# settings are --key value. Made by: pgtopk --print-sample\n",
+	      "# settings are --key value. SIGHUP reads it again; settings that need a restart\n"
+	      "# keep their value until then. Made by: pgtopk --print-sample\n",
 	      out);
 	for (size_t i = 0; (option = option_at(i)) != NULL; i++) {
 		bool blank = *option->initial == '\0';

@@ -1,7 +1,12 @@
 /*
  * Config: pgtopk's settings, from options.def, a configuration file and the
- * command line. Built whole, immutable, then passed down; nobody else reads
- * files or argv.
+ * command line. Built whole, then passed down as const; nobody else reads files
+ * or argv.
+ *
+ * SIGHUP changes values in place (config_adopt()), between two events: the struct
+ * stays where it is, because every part of the proxy holds a pointer to it. So a
+ * value is read when it is needed, and what has to last longer than the event,
+ * above all a string, is copied.
  *
  * Errors name file, line, key and remedy.
  */
@@ -32,7 +37,7 @@ struct config_map {
 
 /* One field per option, in its type. */
 struct config {
-#define OPTION(name, type, value, minimum, maximum, unit, help) CONFIG_##type name;
+#define OPTION(name, type, value, minimum, maximum, change, unit, help) CONFIG_##type name;
 #include "proxy/options.def"
 #undef OPTION
 };
@@ -54,6 +59,23 @@ bool config_from_arguments(struct config *config, int argc, char **argv, enum co
 bool config_set(struct config *config, const char *where, const char *key, const char *value,
                 char *error, size_t error_size);
 bool config_read_file(struct config *config, const char *path, char *error, size_t error_size);
+
+/* An option that two configurations have different values of. */
+struct config_change {
+	const char *option;
+	bool adopted; /* false: it needs a restart */
+	bool secret;  /* the values may have a password in them: not for any log */
+	const char *from, *to;
+};
+
+typedef void config_change_fn(void *owner, const struct config_change *change);
+
+/*
+ * Moves the values of those options that may change while pgtopk runs from `fresh` into
+ * `running`. fn hears of every option that differs, adopted or not, in the table's order;
+ * the texts are good for the call. `fresh` is to be freed: it has the old values then.
+ */
+void config_adopt(struct config *running, struct config *fresh, config_change_fn *fn, void *owner);
 
 void config_print_help(FILE *out);
 void config_print_sample(FILE *out); /* etc/pgtopk.conf.sample */

@@ -48,6 +48,21 @@ void log_free(struct log *log)
 	free(log);
 }
 
+void log_set_level(struct log *log, enum log_level minimum)
+{
+	assert(minimum <= LOG_ERROR);
+	log->minimum = minimum;
+}
+
+enum log_level log_level_of(const char *name)
+{
+	int level = LOG_DEBUG;
+
+	while (level < LOG_ERROR && strcmp(name, level_names[level]) != 0)
+		level++;
+	return (enum log_level)level;
+}
+
 static bool is_control(char c)
 {
 	return (unsigned char)c < 0x20 || c == 0x7f;

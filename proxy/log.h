@@ -17,6 +17,8 @@ struct log;
 
 struct log *log_new(int fd, enum log_level minimum);
 void log_free(struct log *log);
+void log_set_level(struct log *log, enum log_level minimum);
+enum log_level log_level_of(const char *name); /* one of "debug", "info", "warning", "error" */
 
 /*
  * One line: time, level, event, then the formatted rest, which is key=value

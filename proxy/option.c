@@ -15,8 +15,16 @@
 #define KEY_MAX 64
 
 static const struct option options[] = {
-#define OPTION(name, type, value, minimum, maximum, unit, help)                                    \
-	{#name, OPTION_##type, value, minimum, maximum, unit, help, offsetof(struct config, name)},
+#define OPTION(key, kind, value, least, most, when, units, text)                                   \
+	{.name = #key,                                                                             \
+	 .type = OPTION_##kind,                                                                    \
+	 .initial = value,                                                                         \
+	 .minimum = least,                                                                         \
+	 .maximum = most,                                                                          \
+	 .change = OPTION_##when,                                                                  \
+	 .unit = units,                                                                            \
+	 .help = text,                                                                             \
+	 .offset = offsetof(struct config, key)},
 #include "proxy/options.def"
 #undef OPTION
 };
@@ -366,4 +374,110 @@ void option_clear(struct config *config, const struct option *option)
 		free(*(char **)field);
 		*(char **)field = NULL;
 	}
+}
+
+/* ---- comparing, exchanging, printing ---- */
+
+static const void *value_of(const struct config *config, const struct option *option)
+{
+	return (const char *)config + option->offset;
+}
+
+static size_t size_of(const struct option *option)
+{
+	switch (option->type) {
+	case OPTION_STRING:
+		return sizeof(char *);
+	case OPTION_INT:
+	case OPTION_DURATION:
+	case OPTION_SIZE:
+		return sizeof(int64_t);
+	case OPTION_BOOL:
+		return sizeof(bool);
+	case OPTION_REAL:
+		return sizeof(double);
+	case OPTION_MAP:
+		return sizeof(struct config_map);
+	}
+	abort();
+}
+
+static bool map_equal(const struct config_map *a, const struct config_map *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (unsigned i = 0; i < a->count; i++) {
+		if (strcmp(a->entries[i].from, b->entries[i].from) != 0 ||
+		    strcmp(a->entries[i].to, b->entries[i].to) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool option_equal(const struct config *a, const struct config *b, const struct option *option)
+{
+	const void *x = value_of(a, option), *y = value_of(b, option);
+
+	if (option->type == OPTION_STRING)
+		return strcmp(*(char *const *)x, *(char *const *)y) == 0;
+	if (option->type == OPTION_MAP)
+		return map_equal(x, y);
+	return memcmp(x, y, size_of(option)) == 0;
+}
+
+void option_swap(struct config *a, struct config *b, const struct option *option)
+{
+	char *x = field_of(a, option), *y = field_of(b, option);
+
+	for (size_t i = 0; i < size_of(option); i++) {
+		char byte = x[i];
+
+		x[i] = y[i];
+		y[i] = byte;
+	}
+}
+
+static void print_map(const struct config_map *map, char *out, size_t size)
+{
+	size_t len = 0;
+
+	*out = '\0';
+	for (unsigned i = 0; i < map->count && len < size; i++)
+		len += (size_t)snprintf(out + len, size - len, "%s%s=%s", i == 0 ? "" : ",",
+		                        map->entries[i].from, map->entries[i].to);
+}
+
+const char *option_print(const struct config *config, const struct option *option, char *out,
+                         size_t size)
+{
+	const void *value = value_of(config, option);
+
+	assert(size > 0);
+	switch (option->type) {
+	case OPTION_STRING:
+		snprintf(out, size, "%s", *(char *const *)value);
+		break;
+	case OPTION_INT:
+		snprintf(out, size, "%lld", (long long)*(const int64_t *)value);
+		break;
+	case OPTION_DURATION:
+	case OPTION_SIZE:
+		print_amount(out, size, (double)*(const int64_t *)value, units_of(option));
+		break;
+	case OPTION_BOOL:
+		snprintf(out, size, "%s", *(const bool *)value ? "on" : "off");
+		break;
+	case OPTION_REAL:
+		snprintf(out, size, "%.15g", *(const double *)value);
+		break;
+	case OPTION_MAP:
+		print_map(value, out, size);
+		break;
+	}
+	return out;
+}
+
+bool option_is_secret(const struct option *option)
+{
+	return strcmp(option->unit, "conninfo") == 0 || strcmp(option->unit, "SQL") == 0;
 }

@@ -22,12 +22,16 @@ enum option_type {
 	OPTION_MAP,
 };
 
+/* When a new value counts. */
+enum option_change { OPTION_RELOAD, OPTION_RESTART };
+
 struct option {
 	const char *name;
 	enum option_type type;
 	const char *initial;
 	double minimum;
 	double maximum;
+	enum option_change change;
 	const char *unit;
 	const char *help;
 	size_t offset; /* of its field in struct config */
@@ -52,6 +56,14 @@ bool option_set(struct config *config, const struct option *option, const char *
                 const struct option_place *place);
 /* Frees what the option holds; a map is empty then. */
 void option_clear(struct config *config, const struct option *option);
+
+bool option_equal(const struct config *a, const struct config *b, const struct option *option);
+void option_swap(struct config *a, struct config *b, const struct option *option);
+/* Its value as it would be given, cut off to fit. Returns out. */
+const char *option_print(const struct config *config, const struct option *option, char *out,
+                         size_t size);
+/* A conninfo or SQL may have a password in it. */
+bool option_is_secret(const struct option *option);
 
 #define OPTION_RANGE_MAX 160
 /* "1 to 64", "1s to 24h"; "" if the option has no limits. */

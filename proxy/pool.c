@@ -26,6 +26,8 @@
 
 #define BACK_OFF_MS 1000
 #define KEYLESS_MS 60000
+/* PostgreSQL waits 5 s for connections to a database that is to be dropped or renamed. */
+#define DESERTED_MS 2000
 
 enum member_state { MEMBER_CONNECTING, MEMBER_GREETING, MEMBER_IDLE, MEMBER_BUSY };
 
@@ -54,6 +56,7 @@ struct pool {
 	struct loop_timer *timer;    /* idle time-outs and the waiters' patience */
 	bool timing;
 	bool scheduled; /* serve() will run */
+	bool deserted;  /* no client is connected to the database */
 	uint64_t back_off_until_ms;
 	char *last_error;
 	/* until when keys with that digest are not tried again: they were no help */
@@ -317,9 +320,16 @@ static void refuse_all(struct pool *pool)
 		refuse(pool->waiting, why);
 }
 
-static void close_idle(struct pool *pool, uint64_t now)
+static uint64_t idle_timeout(const struct pool *pool)
 {
 	uint64_t limit = (uint64_t)pool->pools->config->pool_idle_timeout;
+
+	return pool->deserted && limit > DESERTED_MS ? DESERTED_MS : limit;
+}
+
+static void close_idle(struct pool *pool, uint64_t now)
+{
+	uint64_t limit = idle_timeout(pool);
 
 	/* the last one has been idle for longest; utlist: it is the first one's prev */
 	while (pool->idle && now - pool->idle->prev->idle_since_ms >= limit)
@@ -334,8 +344,7 @@ static void set_timer(struct pool *pool)
 	if (pool->waiting)
 		at = pool->waiting->deadline_ms;
 	if (pool->idle) {
-		uint64_t end = pool->idle->prev->idle_since_ms +
-		               (uint64_t)pool->pools->config->pool_idle_timeout;
+		uint64_t end = pool->idle->prev->idle_since_ms + idle_timeout(pool);
 
 		at = end < at ? end : at;
 	}
@@ -536,6 +545,16 @@ static struct pool *new_pool(struct pools *pools, const char *host, int port, co
 	pool->user = user ? must(strdup(user)) : NULL;
 	pool->timer = loop_timer_new(pools->loop, on_timer, pool);
 	return pool;
+}
+
+void pools_desert(struct pools *pools, const char *database, bool deserted)
+{
+	for (struct pool *pool = pools->by_key; pool; pool = pool->hh.next) {
+		if (pool->deserted == deserted || strcmp(pool->database, database) != 0)
+			continue;
+		pool->deserted = deserted;
+		schedule(pool);
+	}
 }
 
 struct pool *pools_get(struct pools *pools, const char *host, int port, const char *database,

@@ -52,7 +52,7 @@ struct proxy {
 	struct session *sessions; /* all of them */
 	struct session *by_key;   /* those that can be cancelled; hash */
 	struct cancel *cancels;   /* requests on their way to the coordinator */
-	struct census *by_user, *by_address;
+	struct census *by_user, *by_database, *by_address;
 	unsigned session_count;
 	uint64_t last_session_id;
 };

@@ -16,6 +16,7 @@
 #include "proxy/config.h"
 #include "proxy/log.h"
 #include "proxy/login.h"
+#include "proxy/pool.h"
 #include "proxy/pq.h"
 #include "proxy/startup.h"
 #include "proxy/tls.h"
@@ -132,6 +133,8 @@ void session_close(struct session *session, const char *reason)
 	cancel_forget(session);
 	census_leave(proxy->by_user, session->of_user);
 	census_leave(proxy->by_address, session->of_address);
+	if (census_leave(proxy->by_database, session->of_database))
+		pools_desert(proxy->pools, session->database, true);
 	DL_DELETE(proxy->sessions, session);
 	proxy->session_count--;
 	loop_defer(proxy->loop, free_session, session);
@@ -260,7 +263,7 @@ static void on_client_closed(void *owner, int error)
 {
 	struct session *session = owner;
 
-	if (session->client_tls && !tls_is_established(session->client_tls))
+	if (session->client_tls && tls_error(session->client_tls)[0])
 		log_event(session->proxy->log, LOG_INFO, "tls_failed",
 		          "session=%" PRIu64 " error=%s", session->id,
 		          log_quote(tls_error(session->client_tls)));

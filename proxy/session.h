@@ -66,7 +66,7 @@ struct session {
 	struct login *login;      /* while SESSION_LOGIN */
 	char *user;
 	char *database;
-	struct census_entry *of_user, *of_address;
+	struct census_entry *of_user, *of_database, *of_address;
 
 	uint8_t *key; /* BackendKeyData's body: process id and secret; NULL: none */
 	size_t key_len;

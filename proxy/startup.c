@@ -22,6 +22,7 @@
 #include "proxy/census.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
+#include "proxy/pool.h"
 #include "proxy/session.h"
 #include "proxy/tls.h"
 
@@ -98,8 +99,12 @@ static bool enter_census(struct session *session)
 
 	address_of(session, address, sizeof(address));
 	session->of_address = census_enter(proxy->by_address, address);
-	if (session->user)
+	if (session->user) {
 		session->of_user = census_enter(proxy->by_user, session->user);
+		session->of_database = census_enter(proxy->by_database, session->database);
+		if (census_count(session->of_database) == 1)
+			pools_desert(proxy->pools, session->database, false);
+	}
 	if (proxy->session_count > (unsigned)config->max_clients)
 		return turn_away(session, "53300", "max_clients",
 		                 "sorry, too many clients already");

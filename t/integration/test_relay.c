@@ -495,3 +495,23 @@ Test(relay, two_hundred_clients)
 	for (int i = 0; i < CLIENTS; i++)
 		PQfinish(conns[i]);
 }
+
+/* pgtopk's own connections, of which nobody knows, go when a database's last client has gone. */
+Test(relay, a_database_can_be_dropped_when_its_clients_have_left)
+{
+	PGconn *direct = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	PGconn *conn;
+
+	cluster_run(direct, "DROP DATABASE IF EXISTS left_behind");
+	cluster_run(direct, "CREATE DATABASE left_behind");
+	conn = instance_connect(instance_shared(), "dbname=left_behind");
+	cluster_run(conn, "CREATE TABLE t (a point); SELECT a FROM t ORDER BY a <-> '1,1' LIMIT 1");
+	cluster_run(conn, "SELECT a FROM t ORDER BY a <-> '1,1' LIMIT 1");
+	if (instance_shared()->pid)
+		cr_assert_str_eq(cluster_value(direct, "SELECT count(*) > 1 FROM pg_stat_activity "
+		                                       "WHERE datname = 'left_behind'"),
+		                 "t");
+	PQfinish(conn);
+	cluster_run(direct, "DROP DATABASE left_behind");
+	PQfinish(direct);
+}

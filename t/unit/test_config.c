@@ -358,6 +358,89 @@ Test(config, mistakes_on_the_command_line_are_named)
 	          "-c/nonexistent.conf");
 }
 
+/* ---- reload ---- */
+
+static struct config *fresh;
+static char heard[4096];
+
+/* option:from>to, an ! behind it if it is secret, a ? if it needs a restart. */
+static void hear(void *owner, const struct config_change *change)
+{
+	size_t len = strlen(heard);
+
+	cr_assert_eq(owner, &fresh);
+	snprintf(heard + len, sizeof(heard) - len, "%s:%s>%s%s%s ", change->option, change->from,
+	         change->to, change->secret ? "!" : "", change->adopted ? "" : "?");
+}
+
+static void adopt(void)
+{
+	heard[0] = '\0';
+	config_adopt(config, fresh, hear, &fresh);
+	config_free(fresh);
+	fresh = config_new();
+}
+
+static void give(const char *key, const char *value)
+{
+	if (!fresh)
+		fresh = config_new();
+	cr_assert(config_set(fresh, "here", key, value, error, sizeof(error)), "%s", error);
+}
+
+Test(config, what_is_the_same_is_not_told)
+{
+	give("route", "yes");
+	give("overfetch", "1");
+	adopt();
+	cr_assert_str_eq(heard, "");
+}
+
+Test(config, values_of_every_type_are_adopted)
+{
+	give("auth_file", "/x y");
+	give("lanes", "3");
+	give("route", "off");
+	give("overfetch", "1.5");
+	give("worker_timeout", "90s");
+	give("inspect_limit", "1536kB");
+	adopt();
+	cr_assert_str_eq(heard, "route:on>off overfetch:1>1.5 lanes:1>3 auth_file:>/x y "
+	                        "worker_timeout:1min>90s inspect_limit:1MB>1536kB ");
+	cr_assert(config->lanes == 3 && !config->route && config->overfetch == 1.5);
+	cr_assert(config->worker_timeout == 90000 && config->inspect_limit == 1536 * 1024);
+	cr_assert_str_eq(config->auth_file, "/x y");
+}
+
+Test(config, what_needs_a_restart_stays_and_is_told_each_time)
+{
+	for (int i = 0; i < 2; i++) {
+		give("listen", "*:1");
+		give("node_map", "a:1=b:2");
+		give("node_map", "c=d");
+		give("lanes", "2");
+		adopt();
+		cr_assert_str_eq(heard, i == 0
+		                            ? "listen:127.0.0.1:6432>*:1? "
+		                              "node_map:>a:1=b:2,c=d? lanes:1>2 "
+		                            : "listen:127.0.0.1:6432>*:1? node_map:>a:1=b:2,c=d? ");
+	}
+	cr_assert_str_eq(config->listen, "127.0.0.1:6432");
+	cr_assert(config->node_map.count == 0 && config->lanes == 2);
+}
+
+Test(config, what_may_have_a_password_is_secret)
+{
+	give("coordinator", "password=x");
+	give("worker", "password=y");
+	give("auth_query", "SELECT 'z'");
+	adopt();
+	cr_assert_not_null(strstr(heard, ">password=x!? "));
+	cr_assert_not_null(strstr(heard, ">password=y! "));
+	cr_assert_not_null(strstr(heard, ">SELECT 'z'! "));
+	cr_assert_str_eq(config->worker, "password=y");
+}
+
 /* ---- help and sample ---- */
 
 static char *printed(void (*print)(FILE *out))
@@ -375,7 +458,7 @@ Test(config, help_shows_every_setting_in_80_columns)
 {
 	char *text = printed(config_print_help);
 
-#define OPTION(name, type, value, minimum, maximum, unit, help)                                    \
+#define OPTION(name, type, value, minimum, maximum, change, unit, help)                            \
 	{                                                                                          \
 		char dashed[64] = "\n  --" #name " <";                                             \
 		for (char *c = dashed; *c != '\0'; c++)                                            \
@@ -387,6 +470,18 @@ Test(config, help_shows_every_setting_in_80_columns)
 	for (char *line = text; *line != '\0'; line += strcspn(line, "\n") + 1)
 		cr_assert(strcspn(line, "\n") <= 80, "%.90s", line);
 	free(text);
+}
+
+Test(config, help_and_sample_tell_what_needs_a_restart)
+{
+	char *help = printed(config_print_help), *sample = printed(config_print_sample);
+
+	cr_assert_not_null(strstr(help, "Default: 127.0.0.1:6432; needs a restart\n"));
+	cr_assert_not_null(strstr(help, "Default: 1; 1 to 64\n"));
+	cr_assert_not_null(strstr(sample, "# address:port; needs a restart\n#listen ="));
+	cr_assert_not_null(strstr(sample, "# connections, 1 to 64\n#lanes ="));
+	free(help);
+	free(sample);
 }
 
 Test(config, the_sample_without_its_comment_signs_is_the_default)
