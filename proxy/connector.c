@@ -10,8 +10,7 @@
 struct connector {
 	struct loop *loop;
 	struct pq_cancels *cancels;
-	const char *conninfo;
-	char *host, *port, *user, *database;
+	char *conninfo, *host, *port, *user, *database;
 	uint64_t timeout_ms;
 	struct keylogin *login;     /* by keys */
 	struct pq_attempt *attempt; /* by libpq alone */
@@ -35,6 +34,7 @@ void connector_free(struct connector *connector)
 		return;
 	keylogin_free(connector->login);
 	pq_attempt_free(connector->attempt);
+	free(connector->conninfo);
 	free(connector->host);
 	free(connector->port);
 	free(connector->user);
@@ -106,7 +106,7 @@ struct connector *connector_start(struct loop *loop, struct pq_cancels *cancels,
 		abort();
 	connector->loop = loop;
 	connector->cancels = cancels;
-	connector->conninfo = target->conninfo;
+	connector->conninfo = copy_or_null(target->conninfo);
 	connector->host = copy_or_null(target->host);
 	connector->port = copy_or_null(target->port);
 	connector->user = copy_or_null(target->user);

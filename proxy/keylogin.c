@@ -35,8 +35,7 @@ struct keylogin {
 	enum keylogin_state state;
 	struct loop *loop;
 	struct pq_cancels *cancels;
-	const char *conninfo;
-	char *user, *database;
+	char *conninfo, *user, *database;
 	struct scram_keys keys;
 	keylogin_fn *fn;
 	void *owner;
@@ -70,6 +69,7 @@ static void free_login(void *owner)
 	struct keylogin *login = owner;
 
 	scram_keys_wipe(&login->keys);
+	free(login->conninfo);
 	free(login->user);
 	free(login->database);
 	free(login->application_name);
@@ -471,7 +471,7 @@ struct keylogin *keylogin_start(struct loop *loop, struct pq_cancels *cancels,
 
 	login->loop = loop;
 	login->cancels = cancels;
-	login->conninfo = target->conninfo;
+	login->conninfo = must(strdup(target->conninfo));
 	login->user = must(strdup(target->user));
 	login->database = must(strdup(target->database));
 	login->keys = *keys;

@@ -26,7 +26,7 @@ enum keylogin_outcome {
 typedef void keylogin_fn(void *owner, enum keylogin_outcome outcome, struct pq_link *link,
                          const char *error);
 
-/* Where to and as whom; copied, but conninfo has to stay. */
+/* Where to and as whom; copied. */
 struct keylogin_target {
 	const char *conninfo;
 	const char *host; /* NULL: the conninfo's host and port */

@@ -44,7 +44,7 @@ struct pq_link {
 	struct pq_peer peer;       /* when dialled */
 	const char *other_sslmode; /* when dialled; a literal */
 	struct pq_cancels *cancels;
-	const char *conninfo;     /* when dialled and logged in */
+	char *conninfo;           /* when dialled and logged in */
 	struct iobuf request;     /* the CancelRequest of such a one */
 	struct pq_cancel *cancel; /* on its way */
 	void (*on_cancelled)(void *owner);
@@ -324,6 +324,7 @@ void pq_link_free(struct pq_link *link)
 	else
 		close(link->fd);
 	iobuf_fini(&link->request);
+	free(link->conninfo);
 	free(link->peer.host);
 	free(link->peer.hostaddr);
 	free(link->peer.port);
@@ -367,7 +368,7 @@ void pq_link_set_key(struct pq_link *link, struct pq_cancels *cancels, const cha
 {
 	assert(len > 4 && iobuf_len(&link->request) == 0);
 	link->cancels = cancels;
-	link->conninfo = conninfo;
+	link->conninfo = must(strdup(conninfo));
 	wire_put_cancel(&link->request, wire_u32(key), key + 4, len - 4);
 }
 

@@ -69,7 +69,7 @@ const char *pq_link_other_sslmode(const struct pq_link *link);
 
 /*
  * A dialled link has been logged in: key is BackendKeyData's body (Int32 process ID and
- * key), conninfo what it was dialled with, which has to stay. Without it a dialled link
+ * key), conninfo what it was dialled with; both are copied. Without it a dialled link
  * cannot be cancelled.
  */
 void pq_link_set_key(struct pq_link *link, struct pq_cancels *cancels, const char *conninfo,

@@ -416,6 +416,34 @@ Test(keylogin, its_queries_can_be_cancelled)
 	is_cancelled("sslmode=require");
 }
 
+/* Its conninfo was taken away by a reload: in the midst of logging in, and later. */
+Test(keylogin, a_reload_takes_nothing_from_a_connection)
+{
+	struct worker *worker;
+	struct back_job job;
+	struct pool *pool;
+	struct back back;
+	char error[256];
+
+	open_back(&back, "sslmode=require application_name=before");
+	know(&back, "k_user", "right");
+	pool = pool_of(&back, "k_user");
+	pool_warm(pool);
+	cr_assert(config_set(back.config, "test", "worker", "sslmode=disable port=1", error,
+	                     sizeof(error)));
+	worker = back_take(&back, pool, NULL);
+	back_begin(&job, &back, worker);
+	back_ask(&job, 0, "SELECT pg_sleep(15)", NULL);
+	worker_sync(worker);
+	back_idle(&back, 100);
+	worker_cancel(worker);
+	back_wait(&back, &job.over);
+	cr_assert_str_eq(job.sqlstate, "57014");
+	back_fini(&job);
+	pool_give(pool, worker);
+	back_close(&back);
+}
+
 /* Nobody is told, and nothing is left behind. */
 Test(keylogin, a_cancel_may_outlive_its_connection)
 {
