@@ -317,6 +317,10 @@ Test(refused, types)
 	    {REFUSAL_type, ODD("geo::text", "true")},
 	    {REFUSAL_type, ODD("*", "true")},
 	    {REFUSAL_type, ODD("geo IS NULL", "true")},
+	    /* a reserved word of later versions than this grammar's */
+	    {REFUSAL_column, ODD("system_user", "true")},
+	    {REFUSAL_column, ODD("\"E\"", "system_user IS NULL")},
+	    {REFUSAL_none, ODD("\"Odd\"\"Table\".system_user", "true")},
 	};
 
 	EXPECT_REFUSALS(cases);
