@@ -186,21 +186,29 @@ Test(life, a_reload_logs_no_secret)
 	finish(&life);
 }
 
+/* Two signals that wait are taken in any order; the one behind a reload was taken before
+ * the next reload is over. */
+static void ask_for_statistics(struct life *life)
+{
+	kill(life->instance.pid, SIGUSR1);
+	for (int i = 0; i < 2; i++)
+		reload(life, "lanes = 0\n", "event=reload_failed");
+}
+
 Test(life, the_log_level_changes)
 {
 	struct life life;
 
 	begin(&life, "log_level = error\n");
-	kill(life.instance.pid, SIGUSR1);
+	ask_for_statistics(&life);
 	reload(&life, "log_level = info\n", "event=reload_done");
 	logs(&life, "event=reloaded option=log_level from=error to=info\n");
-	cr_assert_eq(instance_count(&life.instance, "event=statistics"), 0);
 	kill(life.instance.pid, SIGUSR1);
 	instance_await(&life.instance, "event=statistics");
 	reload(&life, "log_level = error\n", "event=reload_done");
-	kill(life.instance.pid, SIGUSR1);
-	reload(&life, "lanes = 0\n", "event=reload_failed"); /* signals are taken in order */
-	cr_assert_eq(instance_count(&life.instance, "event=statistics"), 0);
+	ask_for_statistics(&life);
+	life.instance.log_at = 0;
+	cr_assert_eq(instance_count(&life.instance, "event=statistics clients="), 1);
 	finish(&life);
 }
 
@@ -418,13 +426,28 @@ Test(life, a_routed_batch_without_its_sync_is_open)
 	instance_forget(&instance);
 }
 
+/* Not by strstr(): where sanitizers look on, it measures the whole text each time. */
+static unsigned count_lines(const char *text, const char *beginning)
+{
+	unsigned count = 0;
+
+	for (const char *end = text + strlen(text); text < end; text++) {
+		count += (size_t)(end - text) >= strlen(beginning) &&
+		         memcmp(text, beginning, strlen(beginning)) == 0;
+		text = memchr(text, '\n', (size_t)(end - text));
+		if (!text)
+			break;
+	}
+	return count;
+}
+
 /* More than the buffers on the way hold: the coordinator is not done, then pgtopk is not. */
 Test(life, a_result_that_is_still_being_read_arrives_whole)
 {
 	struct instance instance;
 	struct raw raw;
 	char *said;
-	size_t rows = 0, len;
+	size_t len;
 
 	start(&instance, "1h");
 	raw_login(&raw, instance.port);
@@ -435,9 +458,7 @@ Test(life, a_result_that_is_still_being_read_arrives_whole)
 	usleep(100 * 1000);
 	said = raw_read(&raw, UP_TO_END, 1);
 	len = strlen(said);
-	for (const char *at = said; (at = strstr(at, "DataRow")); at++)
-		rows++;
-	cr_assert_eq(rows, 20000);
+	cr_assert_eq(count_lines(said, "DataRow "), 20000);
 	cr_assert_str_eq(said + len - strlen(READY GONE), READY GONE);
 	free(said);
 	instance_end(&instance, 0);
@@ -450,7 +471,7 @@ Test(life, a_result_that_is_still_being_read_arrives_whole)
 Test(life, answers_that_are_still_being_read_arrive_whole)
 {
 	struct instance instance;
-	unsigned asked = 0, answered = 0;
+	unsigned asked = 0, answered;
 	struct raw raw;
 	char *said;
 	size_t len;
@@ -467,8 +488,7 @@ Test(life, answers_that_are_still_being_read_arrive_whole)
 	usleep(100 * 1000);
 	said = raw_read(&raw, UP_TO_END, 1);
 	len = strlen(said);
-	for (const char *at = said; (at = strstr(at, "CommandComplete SELECT 1")); at++)
-		answered++;
+	answered = count_lines(said, "CommandComplete SELECT 1");
 	cr_assert(answered > 0 && answered <= asked);
 	cr_assert_str_eq(said + len - strlen(READY GONE), READY GONE);
 	free(said);

@@ -41,12 +41,25 @@ ReportHook(PRE_ALL)(struct criterion_test_set *set)
 	cluster_up();
 }
 
+/* A new one; each test has one at a time. */
 static const char *temporary_folder(void)
 {
-	char path[] = "/tmp/pgtopk-service-XXXXXX";
+	static char path[64];
 
+	strcpy(path, "/tmp/pgtopk-service-XXXXXX");
 	cr_assert_not_null(mkdtemp(path));
-	return strdup(path);
+	return path;
+}
+
+/* A file in it, for as long as four of them are asked for. */
+static const char *in_folder(const char *folder, const char *name)
+{
+	static char paths[4][128];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+	return path;
 }
 
 /* ---- systemd's sockets ---- */
@@ -128,7 +141,7 @@ static void activate(struct instance *instance, const int *sockets, int count, i
 Test(service, sockets_of_systemd_are_used_instead_of_its_own)
 {
 	const char *folder = temporary_folder();
-	const char *path = strdup(text("%s/.s.PGSQL.1", folder));
+	const char *path = in_folder(folder, ".s.PGSQL.1");
 	struct instance instance;
 	int port, unused, sockets[2];
 	PGconn *conn;
@@ -171,7 +184,7 @@ static void is_refused(int socket)
 Test(service, what_is_no_listening_socket_is_refused)
 {
 	const char *folder = temporary_folder();
-	const char *path = strdup(text("%s/socket", folder));
+	const char *path = in_folder(folder, "socket");
 	int port, packets = unix_socket(SOCK_SEQPACKET, path);
 
 	cr_assert_eq(listen(packets, 1), 0);
@@ -200,7 +213,7 @@ Test(service, systemd_is_told)
 {
 	static const char *const options[] = {"--shutdown-timeout", "1min", NULL};
 	const char *folder = temporary_folder();
-	const char *path = strdup(text("%s/notify", folder));
+	const char *path = in_folder(folder, "notify");
 	int fd = unix_socket(SOCK_DGRAM, path);
 	struct instance instance;
 
@@ -222,8 +235,8 @@ Test(service, systemd_is_told)
 Test(service, systemd_is_told_of_a_failed_reload)
 {
 	const char *folder = temporary_folder();
-	const char *path = strdup(text("%s/notify", folder));
-	const char *file = strdup(text("%s/conf", folder));
+	const char *path = in_folder(folder, "notify");
+	const char *file = in_folder(folder, "conf");
 	const char *options[] = {"-c", file, NULL};
 	int fd = unix_socket(SOCK_DGRAM, path);
 	struct instance instance;
@@ -497,7 +510,7 @@ Test(service, of_those_that_start_at_once_on_one_path_one_stays)
 Test(service, a_locked_path_is_its_owners)
 {
 	const char *folder = temporary_folder();
-	const char *lock = strdup(text("%s/.s.PGSQL.1.pgtopk", folder));
+	const char *lock = in_folder(folder, ".s.PGSQL.1.pgtopk");
 	int fd = open(lock, O_CREAT | O_RDWR, 0600);
 	pid_t pid;
 
@@ -515,7 +528,7 @@ Test(service, a_locked_path_is_its_owners)
 Test(service, a_living_socket_is_not_taken_from_its_owner)
 {
 	const char *folder = temporary_folder();
-	const char *path = strdup(text("%s/.s.PGSQL.1", folder));
+	const char *path = in_folder(folder, ".s.PGSQL.1");
 	int fd = unix_socket(SOCK_STREAM, path); /* another program's */
 
 	cr_assert_eq(listen(fd, 0), 0);
