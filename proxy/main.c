@@ -75,7 +75,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
 	proxy->verifiers =
 	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, ERROR_SIZE);
-	if (!proxy->verifiers || !client_tls_load(proxy, error, ERROR_SIZE))
+	if (!proxy->verifiers || !client_tls_make(config, &proxy->tls, error, ERROR_SIZE))
 		return false;
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);

@@ -164,7 +164,7 @@ static void begin_login(struct session *session)
 {
 	session->phase = SESSION_LOGIN;
 	if (session->coordinator_left == 0) { /* else it is no login that we know */
-		login_free(session->login); /* of the first try, where sslmode allows two */
+		login_free(session->login);   /* of the first try, where sslmode allows two */
 		session->login = login_new(session);
 		replies_fini(&session->replies);
 		replies_init(&session->replies);

@@ -110,6 +110,16 @@ static void give_up(const struct instance *instance, const char *what)
 	exit(EXIT_FAILURE); /* before the first test */
 }
 
+/* It comes right behind the other, unless the test listens elsewhere. */
+static void await_unix_socket(const struct instance *instance)
+{
+	const char *path = text("%s/.s.PGSQL.%d", instance_socket_dir(), instance->port);
+
+	for (int i = 0; i < 50 && access(path, F_OK) != 0; i++)
+		usleep(5 * 1000);
+	usleep(5 * 1000); /* bound, and soon listening */
+}
+
 static void await_listening(const struct instance *instance)
 {
 	for (int i = 0; i < 400; i++) {
@@ -117,6 +127,7 @@ static void await_listening(const struct instance *instance)
 
 		if (fd >= 0) {
 			close(fd);
+			await_unix_socket(instance);
 			return;
 		}
 		if (waitpid(instance->pid, NULL, WNOHANG) != 0)
