@@ -14,6 +14,7 @@
 #include "proxy/cancel.h"
 #include "proxy/census.h"
 #include "proxy/config.h"
+#include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/login.h"
 #include "proxy/pool.h"
@@ -128,7 +129,10 @@ void session_close(struct session *session, const char *reason)
 	session->timer = NULL;
 	login_free(session->login);
 	session->login = NULL;
-	stream_close(&session->client);
+	if (session->told && !session->client.ended && !session->client.broken)
+		lingers_close(proxy->lingers, stream_detach(&session->client));
+	else
+		stream_close(&session->client);
 	session->client_tls = NULL;
 	hang_up(session);
 	cancel_forget(session);
@@ -154,7 +158,7 @@ void session_end(struct session *session, const struct wire_error *error, const 
 	if (session->phase == SESSION_CLOSED)
 		return;
 	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
-	stream_flush(&session->client);
+	session->told = true;
 	session_close(session, reason);
 }
 

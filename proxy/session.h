@@ -54,6 +54,7 @@ struct session {
 	bool skipping;    /* pgtopk sent an error: drop client messages up to Sync */
 	bool replication; /* relayed without a look */
 	bool leaving;     /* the client has sent Terminate */
+	bool told;        /* the client has been sent a FATAL error of ours */
 	bool asked_tls, asked_gss;
 
 	struct stream client;
