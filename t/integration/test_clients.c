@@ -2,6 +2,7 @@
  * Clients: real programs through pgtopk and direct: psql, pgbench in its three modes,
  * node's pg. What they print must be the same.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -107,6 +108,58 @@ Test(clients, psql_bind)
 	got = run_psql(instance->port, script, &status);
 	cr_assert_str_eq(got, wanted);
 	instance_expect(instance, "routed", script);
+	free(got);
+	free(wanted);
+}
+
+/* psql on its own, stopped by Ctrl-C once it sleeps; what it says is the caller's to free. */
+static char *interrupt_psql(int port)
+{
+	const char *const arguments[] = {
+	    "psql", "-X",       "-h", "127.0.0.1",           "-p",       text("%d", port),
+	    "-U",   "postgres", "-c", "SELECT pg_sleep(30)", "postgres", NULL};
+	PGconn *conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	char *output = calloc(1, OUTPUT_MAX);
+	int ends[2], status;
+	ssize_t n;
+	size_t len = 0;
+	pid_t pid;
+
+	cr_assert(output && pipe(ends) == 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		execvp(arguments[0], (char *const *)arguments);
+		_exit(127);
+	}
+	close(ends[1]);
+	cr_assert(cluster_await(conn,
+	                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+	                        " AND query = 'SELECT pg_sleep(30)'",
+	                        "1"));
+	kill(pid, SIGINT);
+	while ((n = read(ends[0], output + len, OUTPUT_MAX - 1 - len)) > 0)
+		len += (size_t)n;
+	close(ends[0]);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	PQfinish(conn);
+	return output;
+}
+
+/* With on_versions by keys of protocol 3.2. */
+Test(clients, psql_cancels)
+{
+	char *got, *wanted;
+
+	if (!installed("psql")) {
+		SKIP("psql_cancels", "psql is not installed");
+		return;
+	}
+	got = interrupt_psql(instance_shared()->port);
+	wanted = interrupt_psql(cluster_port(CLUSTER_COORDINATOR));
+	cr_assert_str_eq(got, wanted);
+	cr_assert_not_null(strstr(got, "canceling statement due to user request"), "%s", got);
 	free(got);
 	free(wanted);
 }

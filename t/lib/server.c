@@ -81,12 +81,12 @@ void server_start(struct server *server, const char *hba, const char *settings)
 		cr_assert_eq(system(text("chown postgres: %s", server->dir)), 0);
 	server->port = instance_free_port();
 	shell(text("%s/initdb -D %s/data -U postgres -A trust -E UTF8 --locale=C --no-sync "
-	           "--no-instructions >/dev/null",
+	           ">/dev/null",
 	           bin(), server->dir));
 	write_hba(server, hba);
 	write_file(data_file(server, "postgresql.conf"), "a",
 	           text("port = %d\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = "
-	                "'%s'\nfsync = off\n%s\n",
+	                "'%s'\nfsync = off\npassword_encryption = 'scram-sha-256'\n%s\n",
 	                server->port, server->dir, settings));
 	control(server, "start");
 }
