@@ -77,6 +77,8 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 	switch (type) {
 	case WIRE_FE_Query:
 	case WIRE_FE_Parse:
+		if (session->replies.copying_in && !tracked)
+			return ACTION_FORWARD; /* the server objects to the type */
 		if (small && have < total)
 			return ACTION_WAIT;
 		if (small && tracked && type == WIRE_FE_Parse)
@@ -91,12 +93,21 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 	case WIRE_FE_Describe:
 	case WIRE_FE_Execute:
 	case WIRE_FE_Close:
-	case WIRE_FE_Flush:
 		if (!tracked)
 			return ACTION_FORWARD;
 		if (small)
 			return have < total ? ACTION_WAIT : ACTION_KEEP;
 		break;
+	case WIRE_FE_Flush:
+		if (total != WIRE_HEADER) { /* answered by an error */
+			if (tracked)
+				journal_abandon(session, false);
+			replies_expect(&session->replies, REPLY_PARSE, false);
+			return ACTION_FORWARD;
+		}
+		if (!tracked)
+			return ACTION_FORWARD;
+		return have < total ? ACTION_WAIT : ACTION_KEEP;
 	case WIRE_FE_Sync:
 		if (tracked || session->skipping)
 			return have < total ? ACTION_WAIT : ACTION_KEEP;
@@ -197,9 +208,21 @@ static void decide(struct session *session, uint8_t type, size_t total, enum act
 	}
 }
 
-/* What is no message of the protocol: the coordinator judges it, and all that follows. */
-static void let_through(struct session *session)
+/* A type that a session may send, whatever the length. */
+static bool is_known(uint8_t type)
 {
+	return type != WIRE_FE_Password && wire_frontend_length_ok(type, WIRE_HEADER);
+}
+
+/*
+ * What is no message of the protocol: the coordinator judges it, and all that follows. About
+ * a type that is none it says something, behind our answers; else it just hangs up.
+ */
+static void let_through(struct session *session, uint8_t type)
+{
+	if (!is_known(type))
+		journal_settle(session);
+	session->astray = true;
 	session->client_dropped = false;
 	session->client_left = SIZE_MAX;
 }
@@ -239,15 +262,16 @@ static bool client_message(struct session *session, size_t *run)
 	case WIRE_FRAME_MORE:
 		return false;
 	case WIRE_FRAME_BAD:
-		let_through(session);
+		let_through(session, message[0]);
 		return true;
 	case WIRE_FRAME_OK:
 		break;
 	}
 	if (login_keeps(session))
 		return login_message(session, type, total, run);
-	if (!wire_frontend_length_ok(type, total)) {
-		let_through(session);
+	if (!wire_frontend_length_ok(type, total) || session->leaving ||
+	    (session->phase == SESSION_READY && !is_known(type))) {
+		let_through(session, type);
 		return true;
 	}
 	if (session->phase == SESSION_READY && !session->replication) {
@@ -275,6 +299,13 @@ static bool may_go_on(const struct session *session)
 	       !client_is_behind(session) && !login_holds(session) && session->cancels_on_way == 0;
 }
 
+/* The coordinator, too, hears that the client says no more: it ends, and so does the session. */
+static void pass_end(struct session *session)
+{
+	session->leaving = true;
+	stream_end(&session->coordinator);
+}
+
 void relay_client_input(struct session *session)
 {
 	size_t run = 0;
@@ -293,6 +324,8 @@ void relay_client_input(struct session *session)
 		return;
 	if (session->coordinator.fd >= 0)
 		send_run(session, &run);
+	if (waiting && session->client_ended)
+		pass_end(session);
 	if (!session->busy && iobuf_len(&session->client.out) > 0)
 		stream_flush(&session->client);
 	session_balance(session);
