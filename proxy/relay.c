@@ -18,6 +18,9 @@
 #include "proxy/pq.h"
 #include "proxy/session.h"
 
+#define LOGIN_ERROR_MAX 30000 /* libpq's MAX_ERRLEN */
+#define UNASKED_MAX (1024 * 1024)
+
 enum action {
 	ACTION_FORWARD,
 	ACTION_WAIT, /* for the rest of the message */
@@ -234,9 +237,13 @@ static bool login_message(struct session *session, uint8_t type, size_t total, s
 	struct iobuf body;
 
 	send_run(session, run);
-	if (total > WIRE_AUTHENTICATION_MAX) {
-		session_close(session, "protocol_violation");
+	if (type != WIRE_FE_Password) { /* its length does not matter */
+		login_client_message(session, type, NULL, 0);
 		return false;
+	}
+	if (total > WIRE_AUTHENTICATION_MAX) {
+		let_through(session, type);
+		return true;
 	}
 	if (iobuf_len(in) < total)
 		return false;
@@ -299,10 +306,16 @@ static bool may_go_on(const struct session *session)
 	       !client_is_behind(session) && !login_holds(session) && session->cancels_on_way == 0;
 }
 
-/* The coordinator, too, hears that the client says no more: it ends, and so does the session. */
+/*
+ * The coordinator, too, hears that the client says no more, a message's first half included:
+ * it ends, and so does the session.
+ */
 static void pass_end(struct session *session)
 {
+	size_t rest = iobuf_len(&session->client.in);
+
 	session->leaving = true;
+	send_run(session, &rest);
 	stream_end(&session->coordinator);
 }
 
@@ -435,9 +448,17 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 	return visible;
 }
 
-/* Messages that are waited for as a whole have no reason to be long. */
-static bool is_credible(uint8_t type, size_t total)
+/* While SCRAM is handled here, only these come: who needs no proof is not the coordinator. */
+static bool is_of_scram(uint8_t type)
 {
+	return is_of_login(type) || type == WIRE_BE_NoticeResponse;
+}
+
+/* Messages that are waited for as a whole have no reason to be long. */
+static bool is_credible(const struct session *session, uint8_t type, size_t total)
+{
+	if (login_keeps(session) && !is_of_scram(type))
+		return false;
 	switch (type) {
 	case WIRE_BE_ReadyForQuery:
 		return total == WIRE_HEADER + 1;
@@ -448,8 +469,20 @@ static bool is_credible(uint8_t type, size_t total)
 	case WIRE_BE_CommandComplete:
 		return total <= WIRE_SMALL_MESSAGE_MAX;
 	default:
-		return true;
+		return total <= UNASKED_MAX || session->inner ||
+		       (!session->login && !replies_drained(&session->replies));
 	}
+}
+
+/*
+ * A server that cannot so much as fork says why in protocol 2, without a length; libpq
+ * tells it from a message of protocol 3 in the same way.
+ */
+static bool is_old_error(const struct session *session, enum wire_frame frame,
+                         const uint8_t *message, size_t total)
+{
+	return login_holds(session) && message[0] == WIRE_BE_ErrorResponse &&
+	       (frame == WIRE_FRAME_BAD || total > LOGIN_ERROR_MAX);
 }
 
 /*
@@ -503,7 +536,11 @@ static bool coordinator_message(struct session *session, size_t *run)
 	frame = wire_frame(message, have, &type, &total);
 	if (frame == WIRE_FRAME_MORE)
 		return false;
-	if (frame == WIRE_FRAME_BAD || !is_credible(type, total)) {
+	if (is_old_error(session, frame, message, total)) {
+		session->coordinator_left = SIZE_MAX;
+		return true;
+	}
+	if (frame == WIRE_FRAME_BAD || !is_credible(session, type, total)) {
 		session_fatal(session, "08P01",
 		              "the coordinator sent a message that is not well formed",
 		              "protocol_violation");
