@@ -471,7 +471,7 @@ static void handle_sync(struct session *session)
 	session->skipping = false;
 	if (session->status == 'I')
 		statements_drop_portals(&session->statements); /* they end with the transaction */
-	if (!replies_idle(&session->replies)) {
+	if (!replies_idle(&session->replies) || body_len(session) > 0) {
 		forward(session);
 		return;
 	}

@@ -260,9 +260,39 @@ static void on_coordinator_drained(void *owner)
 	session_balance(owner);
 }
 
+/* Terminate is the last that the client has said. */
+static bool has_said_goodbye(const struct session *session)
+{
+	static const uint8_t goodbye[] = {WIRE_FE_Terminate, 0, 0, 0, 4};
+	const struct iobuf *in = &session->client.in;
+	size_t len = iobuf_len(in);
+
+	return len >= sizeof(goodbye) &&
+	       memcmp(iobuf_head(in) + len - sizeof(goodbye), goodbye, sizeof(goodbye)) == 0;
+}
+
+/*
+ * A client that has closed its side may still read, and hears what PostgreSQL has to say to
+ * all that came before. But for one that said goodbye the shards need not go on working.
+ */
+static bool still_listens(const struct session *session)
+{
+	if (session->phase < SESSION_CONNECTING || session->phase == SESSION_CLOSED)
+		return false;
+	if (session->leaving)
+		return !session_owes_nothing(session);
+	return !(session->busy && has_said_goodbye(session));
+}
+
 static void on_client_closed(void *owner, int error)
 {
 	struct session *session = owner;
+
+	if (!error && !session->client_ended && still_listens(session)) {
+		session->client_ended = true;
+		session_continue(session);
+		return;
+	}
 
 	if (session->client_tls && tls_error(session->client_tls)[0])
 		log_event(session->proxy->log, LOG_INFO, "tls_failed",
@@ -277,7 +307,7 @@ static void on_client_closed(void *owner, int error)
  */
 static bool has_said_why(const struct session *session)
 {
-	return session->phase != SESSION_READY || session->leaving ||
+	return session->phase != SESSION_READY || session->leaving || session->astray ||
 	       session->coordinator_left > 0 || session->coordinator_last == WIRE_BE_ErrorResponse;
 }
 

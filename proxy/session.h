@@ -49,12 +49,14 @@ struct session {
 	struct session *prev, *next;
 	uint64_t id;
 	enum session_phase phase;
-	bool relaying;    /* relay_client_input() is on the stack */
-	bool busy;        /* a statement is being worked on: client messages wait */
-	bool skipping;    /* pgtopk sent an error: drop client messages up to Sync */
-	bool replication; /* relayed without a look */
-	bool leaving;     /* the client has sent Terminate */
-	bool told;        /* the client has been sent a FATAL error of ours */
+	bool relaying;     /* relay_client_input() is on the stack */
+	bool busy;         /* a statement is being worked on: client messages wait */
+	bool skipping;     /* pgtopk sent an error: drop client messages up to Sync */
+	bool replication;  /* relayed without a look */
+	bool leaving;      /* the client has sent Terminate, or all that it ever will */
+	bool client_ended; /* it has closed its side, and may still read */
+	bool astray;       /* it has left the protocol: the coordinator will hang up */
+	bool told;         /* the client has been sent a FATAL error of ours */
 	bool asked_tls, asked_gss;
 
 	struct stream client;

@@ -88,6 +88,12 @@ static void flush_out(struct stream *stream)
 	if (stream->broken)
 		iobuf_truncate(&stream->out, 0);
 	iobuf_release(&stream->out);
+	if (!stream->ending || stream->shut || stream->broken || iobuf_len(&stream->out) > 0)
+		return;
+	stream->shut = true;
+	if (stream->tls)
+		tls_end(stream->tls);
+	shutdown(stream->fd, SHUT_WR);
 }
 
 /*
@@ -259,6 +265,15 @@ void stream_flush(struct stream *stream)
 {
 	if (stream->fd < 0)
 		return;
+	flush_out(stream);
+	stream_update(stream);
+}
+
+void stream_end(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	stream->ending = true;
 	flush_out(stream);
 	stream_update(stream);
 }
