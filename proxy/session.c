@@ -208,6 +208,8 @@ void session_dial(struct session *session, const char *sslmode)
 	};
 
 	hang_up(session);
+	login_free(session->login); /* of an attempt before this one */
+	session->login = NULL;
 	session->phase = SESSION_CONNECTING;
 	session->dialling = pq_dial(proxy->loop, &target, (uint64_t)proxy->config->connect_timeout,
 	                            on_dialled, session);
@@ -273,7 +275,10 @@ static void on_client_closed(void *owner, int error)
  */
 static bool has_said_why(const struct session *session)
 {
+	/* that all bytes pass without a look: the client sent what is no message, and a server
+	 * that cannot tell where the next one begins leaves without a word */
 	return session->phase != SESSION_READY || session->leaving ||
+	       session->client_left > SIZE_MAX / 2 ||
 	       session->coordinator_left > 0 || session->coordinator_last == WIRE_BE_ErrorResponse;
 }
 

@@ -13,7 +13,7 @@ SESSIONS = backend frontend startup
 
 DIR = var/fuzz
 # the world around a session; its connections take the place of proxy/pq.c
-HELPERS = t/fuzz/world.c t/fuzz/server.c
+HELPERS = t/fuzz/answers.c t/fuzz/server.c t/fuzz/world.c
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 COMPILE = $(FUZZ_CC) -std=c11 -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link -I$(SRCDIR) $(CPPFLAGS)
 
@@ -21,9 +21,12 @@ objects = $(SOURCES:%.c=$(DIR)/%.o)
 helpers = $(HELPERS:%.c=$(DIR)/%.o)
 programs = $(TARGET:%=$(DIR)/fuzz_%)
 
-run: $(programs)
+.PHONY: run build
+run: build
 	@for target in $(TARGET); do \
 		TIME='$(TIME)' $(SRCDIR)/t/fuzz/run $$target '$(DIR)' '$(SRCDIR)' || exit 1; done
+
+build: $(programs)
 
 ifeq ($(FUZZ_CC),)
 $(error make fuzz needs clang and its libFuzzer (Debian: clang libclang-rt-14-dev))
@@ -31,18 +34,18 @@ endif
 
 $(DIR)/%.o: $(SRCDIR)/%.c
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c -o $@ $<
+	$(COMPILE) -Werror=implicit-function-declaration -MMD -MP -c -o $@ $<
 
 $(DIR)/libpgtopk.a: $(objects)
-	rm -f $@
-	ar cr $@ $^
+	@rm -f $@
+	@ar cr $@ $^
 
 $(PLAIN:%=$(DIR)/fuzz_%): $(DIR)/fuzz_%: $(DIR)/t/fuzz/fuzz_%.o $(DIR)/libpgtopk.a
 	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # The stand-ins come first, so that nothing of the library is taken in their place.
 $(SESSIONS:%=$(DIR)/fuzz_%): $(DIR)/fuzz_%: $(DIR)/t/fuzz/fuzz_%.o $(helpers) $(DIR)/libpgtopk.a
-	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -Wl,--wrap=digest_random -o $@ $^ $(LIBS)
 
 .SECONDARY:
 -include $(objects:.o=.d) $(helpers:.o=.d) $(TARGETS:%=$(DIR)/t/fuzz/fuzz_%.d)
