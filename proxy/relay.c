@@ -198,8 +198,11 @@ static void decide(struct session *session, uint8_t type, size_t total, enum act
 }
 
 /* What is no message of the protocol: the coordinator judges it, and all that follows. */
-static void let_through(struct session *session)
+static void let_through(struct session *session, size_t *run)
 {
+	send_run(session, run);
+	if (!statements_empty(&session->statements))
+		journal_abandon(session, false); /* it has to say what was answered here, too */
 	session->client_dropped = false;
 	session->client_left = SIZE_MAX;
 }
@@ -242,7 +245,7 @@ static bool client_message(struct session *session, size_t *run)
 	case WIRE_FRAME_MORE:
 		return false;
 	case WIRE_FRAME_BAD:
-		let_through(session);
+		let_through(session, run);
 		return true;
 	case WIRE_FRAME_OK:
 		break;
@@ -250,7 +253,7 @@ static bool client_message(struct session *session, size_t *run)
 	if (login_keeps(session))
 		return login_message(session, type, total, run);
 	if (!wire_frontend_length_ok(type, total)) {
-		let_through(session);
+		let_through(session, run);
 		return true;
 	}
 	if (session->phase == SESSION_READY && !session->replication) {

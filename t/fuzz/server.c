@@ -41,7 +41,9 @@ struct server {
 	bool started, ready;
 	struct scram_server *scram;
 	struct iobuf in;
-	struct iobuf *out;
+	struct iobuf *out; /* buffer */
+	struct iobuf buffer;
+	struct iobuf *hearer;
 	bool failed;  /* skips to the next Sync */
 	bool copying; /* reads CopyData */
 	bool copying_by_query;
@@ -61,12 +63,21 @@ static void *must(void *memory)
 
 /* ---- what it says ---- */
 
+/* As PostgreSQL does: at Sync, Flush and the end of a Query, before it reads COPY data, and
+ * with an error. What is in the buffer when it leaves is lost. */
+static void flush(struct server *server)
+{
+	iobuf_append(server->hearer, iobuf_head(&server->buffer), iobuf_len(&server->buffer));
+	iobuf_consume(&server->buffer, iobuf_len(&server->buffer));
+}
+
 static void put_error(struct server *server, const char *severity, const char *sqlstate)
 {
 	struct wire_error error = {
 	    .severity = severity, .sqlstate = sqlstate, .message = "it went wrong"};
 
 	wire_put_error(server->out, WIRE_BE_ErrorResponse, &error);
+	flush(server);
 	if (server->status == 'T')
 		server->status = 'E';
 }
@@ -84,6 +95,7 @@ static void put_authentication(struct server *server, uint32_t code, const void 
 	wire_put_u32(server->out, code);
 	wire_put_bytes(server->out, data, len);
 	wire_end(server->out, mark);
+	flush(server);
 }
 
 static void welcome(struct server *server)
@@ -100,6 +112,7 @@ static void welcome(struct server *server)
 	wire_put_u32(server->out, 0x0badcafe);
 	wire_end(server->out, mark);
 	wire_put_ready_for_query(server->out, 'I');
+	flush(server);
 	server->ready = true;
 }
 
@@ -185,6 +198,7 @@ static void start_copy(struct server *server, bool in)
 	wire_put_u16(server->out, 0);
 	wire_end(server->out, mark);
 	if (in) {
+		flush(server);
 		server->copying = true;
 		return;
 	}
@@ -226,6 +240,11 @@ static void run(struct server *server, struct portal *portal, uint32_t rows)
 
 	if (is_error(server, portal->sql))
 		return;
+	for (unsigned i = 0; portal->rows && i < portal->nformats; i++)
+		if (wire_u16(portal->formats + 2 * i) > 1) {
+			fail(server, "22023");
+			return;
+		}
 	if (!portal->sql[strspn(portal->sql, " ;")]) {
 		wire_put_bare(server->out, WIRE_BE_EmptyQueryResponse);
 	} else if (begins(portal->sql, "copy")) {
@@ -261,6 +280,7 @@ static void finish_query(struct server *server)
 {
 	server->failed = false;
 	wire_put_ready_for_query(server->out, server->status);
+	flush(server);
 }
 
 static void on_query(struct server *server, const char *sql)
@@ -337,9 +357,6 @@ static const char *check_bind(const struct wire_bind *bind, const struct prepare
 	    (bind->nresult_formats > 1 && answers_shape(prepared->sql, "", "", &shape) &&
 	     bind->nresult_formats != shape.nfields))
 		return "08P01";
-	for (unsigned i = 0; i < bind->nresult_formats; i++)
-		if (wire_u16(bind->result_formats + 2 * i) > 1)
-			return "22023";
 	return NULL;
 }
 
@@ -518,6 +535,8 @@ static bool on_message(struct server *server, uint8_t type, const uint8_t *body,
 		on_sync(server);
 		break;
 	case WIRE_FE_Flush:
+		flush(server);
+		break;
 	case WIRE_FE_CopyData:
 	case WIRE_FE_CopyDone:
 	case WIRE_FE_CopyFail:
@@ -645,20 +664,28 @@ bool server_hear(struct server *server, const uint8_t *data, size_t len, struct 
 	bool more = true, goes_on = true;
 
 	iobuf_append(&server->in, data, len);
-	server->out = out;
+	server->hearer = out;
 	while (goes_on && more)
 		goes_on = take_message(server, &more);
 	return goes_on;
 }
 
-struct server *server_new(bool logged_in, unsigned faults)
+const struct iobuf *server_unsaid(const struct server *server)
+{
+	return &server->buffer;
+}
+
+struct server *server_new(const char *user, unsigned faults)
 {
 	struct server *server = must(calloc(1, sizeof(*server)));
 
-	server->started = server->ready = logged_in;
+	server->started = server->ready = user != NULL;
+	snprintf(server->user, sizeof(server->user), "%s", user ? user : "");
 	server->faults = faults;
 	server->status = 'I';
+	server->out = &server->buffer;
 	iobuf_init(&server->in);
+	iobuf_init(&server->buffer);
 	return server;
 }
 
@@ -670,5 +697,6 @@ void server_free(struct server *server)
 	drop_portals(server, NULL);
 	scram_server_free(server->scram);
 	iobuf_fini(&server->in);
+	iobuf_fini(&server->buffer);
 	free(server);
 }

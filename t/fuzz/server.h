@@ -22,11 +22,13 @@ enum server_fault {
 
 struct server;
 
-/* logged_in: libpq has done that. */
-struct server *server_new(bool logged_in, unsigned faults);
+/* user: who has logged in; NULL: the login is yet to come. */
+struct server *server_new(const char *user, unsigned faults);
 void server_free(struct server *server); /* NULL is allowed */
 
 /* Hears bytes; what it says is appended to out. False: it hangs up after that. */
 bool server_hear(struct server *server, const uint8_t *data, size_t len, struct iobuf *out);
+/* What it has in its buffer: it may say that at any time. */
+const struct iobuf *server_unsaid(const struct server *server);
 
 #endif

@@ -25,7 +25,7 @@
 #include "proxy/verifiers.h"
 #include "proxy/wire.h"
 
-#define QUIET_TURNS 5
+#define QUIET_TURNS 4
 #define TURNS_MAX 3000
 
 void __wrap_digest_random(uint8_t *out, size_t len);
@@ -75,7 +75,7 @@ static int make_peer(bool dialled, bool worker)
 	world->npeers++;
 	*peer = (struct world_peer){.fd = ends[1], .dialled = dialled, .worker = worker};
 	iobuf_init(&peer->out);
-	peer->server = server_new(!dialled, worker     ? world->faults
+	peer->server = server_new(dialled ? NULL : "pgtopk", worker     ? world->faults
 	                                    : dialled  ? 0
 	                                               : world->faults & SERVER_CHANGES);
 	if (world->scripted == kind)
