@@ -3,6 +3,8 @@
  * two bytes of length, said one by one when pgtopk has nothing more to say. Nonces are
  * the same each time, so that a real login can be in a corpus.
  */
+#include <stdio.h>
+
 #include "t/fuzz/answers.h"
 #include "t/fuzz/world.h"
 
@@ -29,6 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		world_say(&world, part, len);
 		world_settle(&world);
 	}
+	if (getenv("FUZZ_SHOW"))
+		fwrite(iobuf_head(&world.heard), 1, iobuf_len(&world.heard), stderr);
 	world_leave(&world);
 	world_settle(&world);
 	world_close(&world);

@@ -108,8 +108,8 @@ static void welcome(struct server *server)
 	wire_put_string(server->out, "UTF8");
 	wire_end(server->out, mark);
 	mark = wire_begin(server->out, WIRE_BE_BackendKeyData);
-	wire_put_u32(server->out, 4711);
-	wire_put_u32(server->out, 0x0badcafe);
+	wire_put_u32(server->out, SERVER_PID);
+	wire_put_bytes(server->out, SERVER_SECRET, 4);
 	wire_end(server->out, mark);
 	wire_put_ready_for_query(server->out, 'I');
 	flush(server);

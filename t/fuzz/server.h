@@ -20,6 +20,9 @@ enum server_fault {
 	SERVER_LEAVES = 8,  /* hangs up after some messages */
 };
 
+#define SERVER_PID 4711
+#define SERVER_SECRET "key!"
+
 struct server;
 
 /* user: who has logged in; NULL: the login is yet to come. */

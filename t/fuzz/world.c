@@ -278,6 +278,8 @@ void world_close(struct world *world)
 	close_proxy(&world->proxy);
 	for (unsigned i = 0; i < world->npeers; i++)
 		close_peer(&world->peers[i]);
+	for (unsigned i = 0; i < world->ncancels; i++)
+		close(world->cancels[i]);
 	world_leave(world);
 	iobuf_fini(&world->said);
 	iobuf_fini(&world->heard);
@@ -394,6 +396,22 @@ void world_settle(struct world *world)
 void world_say(struct world *world, const void *data, size_t len)
 {
 	iobuf_append(&world->said, data, len);
+}
+
+void world_cancel(struct world *world)
+{
+	struct iobuf request;
+	int ends[2];
+
+	if (world->ncancels == sizeof(world->cancels) / sizeof(world->cancels[0]) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+		return;
+	world->cancels[world->ncancels++] = ends[1];
+	iobuf_init(&request);
+	wire_put_cancel(&request, SERVER_PID, (const uint8_t *)SERVER_SECRET, 4);
+	write_some(ends[1], &request);
+	iobuf_fini(&request);
+	session_open(&world->proxy, ends[0]);
 }
 
 void world_leave(struct world *world)

@@ -45,6 +45,8 @@ struct world {
 	struct fuzz_parts script;
 	struct world_peer peers[WORLD_PEERS];
 	unsigned npeers;
+	int cancels[16]; /* connections that brought a CancelRequest */
+	unsigned ncancels;
 	uint8_t random;
 };
 
@@ -54,6 +56,8 @@ void world_open(struct world *world, const char *const *options);
 void world_close(struct world *world);
 
 void world_say(struct world *world, const void *data, size_t len);
+/* On a connection of its own: a CancelRequest for the client's session. */
+void world_cancel(struct world *world);
 /* The client hangs up. */
 void world_leave(struct world *world);
 /* Runs until nobody has anything to say. */
