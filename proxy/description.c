@@ -255,11 +255,12 @@ static void on_message(struct session *session, uint8_t type, const uint8_t *bod
 {
 	struct description *description = session->route.asking;
 
-	if (type == WIRE_BE_ParameterDescription)
+	if (type == WIRE_BE_ParameterDescription && !description->parameter_types)
 		read_parameters(session, description, body, len);
-	else if (type == WIRE_BE_RowDescription)
+	else if (type == WIRE_BE_RowDescription && !description->keys)
 		read_fields(session, description, body, len);
-	else if (type == WIRE_BE_ErrorResponse)
+	else if (type == WIRE_BE_ParameterDescription || type == WIRE_BE_RowDescription ||
+	         type == WIRE_BE_ErrorResponse) /* one of each is an answer */
 		description->refusal = REFUSAL_description;
 }
 

@@ -206,6 +206,8 @@ static void on_bound(struct session *session, enum refusal refusal)
 	if (refusal == REFUSAL_none && statement && statement->described &&
 	    !description_same(statement->described, session->route.description))
 		refusal = REFUSAL_description; /* the client was told of other columns */
+	if (refusal == REFUSAL_none && statement && !route_takes(session, &bind))
+		refusal = REFUSAL_parameters; /* an error of Bind, not of Execute */
 	if (refusal == REFUSAL_none && statement && !taken && !has_room(session))
 		refusal = REFUSAL_statements;
 	if (refusal == REFUSAL_none && session->status == 'T' && bind.portal[0])

@@ -522,6 +522,11 @@ static void on_scattered(void *owner, struct scatter_result *result)
 	finish(session, outcome_refusal(result->outcome));
 }
 
+bool route_takes(const struct session *session, const struct wire_bind *bind)
+{
+	return bind_fits(&session->route, bind);
+}
+
 void route_execute(struct session *session, const struct wire_bind *bind,
                    void (*done)(struct session *session, enum refusal refusal))
 {

@@ -63,6 +63,9 @@ struct route {
  */
 void route_prepare(struct session *session, const char *sql, size_t len, unsigned ntypes,
                    const uint32_t *types, void (*done)(struct session *session, enum refusal));
+/* After route_prepare(): could the coordinator take that Bind message? False: it finds an error
+ * in its numbers of values and formats. */
+bool route_takes(const struct session *session, const struct wire_bind *bind);
 /*
  * Asks the shards, after route_prepare(): bind holds the client's parameters and
  * formats (NULL: none, all text) and must live until then. `done` is called with

@@ -212,6 +212,8 @@ void session_dial(struct session *session, const char *sslmode)
 	};
 
 	hang_up(session);
+	login_free(session->login); /* of an attempt before this one */
+	session->login = NULL;
 	session->phase = SESSION_CONNECTING;
 	session->dialling = pq_dial(proxy->loop, &target, (uint64_t)proxy->config->connect_timeout,
 	                            on_dialled, session);
