@@ -55,7 +55,7 @@ static unsigned run_folder(const char *folder)
 {
 	struct dirent **entries;
 	int count = scandir(folder, &entries, is_visible, alphasort);
-	char path[4096];
+	char path[4096 + 256];
 
 	if (count < 0)
 		fail(folder);

@@ -613,9 +613,8 @@ static bool on_password(struct server *server, uint8_t type, const uint8_t *body
 	}
 	iobuf_init(&answer);
 	if (type == WIRE_FE_Password)
-		status =
-		    first ? scram_server_first(server->scram, body, len, &answer, &failure)
-			  : scram_server_final(server->scram, body, len, &answer, &failure);
+		status = first ? scram_server_first(server->scram, body, len, &answer, &failure)
+		               : scram_server_final(server->scram, body, len, &answer, &failure);
 	if (status == SCRAM_OK)
 		put_authentication(server, first ? 11 : 12, iobuf_head(&answer),
 		                   iobuf_len(&answer));

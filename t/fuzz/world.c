@@ -75,9 +75,10 @@ static int make_peer(bool dialled, bool worker)
 	world->npeers++;
 	*peer = (struct world_peer){.fd = ends[1], .dialled = dialled, .worker = worker};
 	iobuf_init(&peer->out);
-	peer->server = server_new(dialled ? NULL : "pgtopk", worker     ? world->faults
-	                                    : dialled  ? 0
-	                                               : world->faults & SERVER_CHANGES);
+	peer->server =
+	    server_new(dialled ? NULL : "pgtopk", worker    ? world->faults
+	                                          : dialled ? 0
+	                                                    : world->faults & SERVER_CHANGES);
 	if (world->scripted == kind)
 		peer->script = &world->script;
 	return ends[0];
@@ -85,6 +86,7 @@ static int make_peer(bool dialled, bool worker)
 
 static void on_connected(void *owner)
 {
+	static char host[] = "server", port[] = "5432";
 	struct pq_attempt *attempt = owner;
 	pq_connected_fn *fn = attempt->fn;
 	void *whose = attempt->owner;
@@ -94,8 +96,8 @@ static void on_connected(void *owner)
 	if (fd >= 0) {
 		link = must(calloc(1, sizeof(*link)));
 		link->fd = fd;
-		link->peer.host = "server";
-		link->peer.port = "5432";
+		link->peer.host = host;
+		link->peer.port = port;
 	}
 	pq_attempt_free(attempt);
 	fn(whose, link, link ? NULL : "no more connections");
@@ -181,6 +183,16 @@ const char *pq_link_other_sslmode(const struct pq_link *link)
 	return world_now->npeers == 1 ? "require" : NULL;
 }
 
+void pq_link_set_key(struct pq_link *link, struct pq_cancels *cancels, const char *conninfo,
+                     const uint8_t *key, size_t len)
+{
+	(void)link;
+	(void)cancels;
+	(void)conninfo;
+	(void)key;
+	(void)len;
+}
+
 void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner)
 {
 	(void)link;
@@ -217,8 +229,8 @@ static void open_proxy(struct world *world)
 	proxy->by_user = census_new();
 	proxy->by_address = census_new();
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
-	proxy->verifiers = must(verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error,
-	                                      sizeof(error)));
+	proxy->verifiers = must(
+	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, sizeof(error)));
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(100, 1 << 20);
 	proxy->descriptions = descriptions_new(100);
