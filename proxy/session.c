@@ -278,8 +278,8 @@ static bool has_said_why(const struct session *session)
 	/* that all bytes pass without a look: the client sent what is no message, and a server
 	 * that cannot tell where the next one begins leaves without a word */
 	return session->phase != SESSION_READY || session->leaving ||
-	       session->client_left > SIZE_MAX / 2 ||
-	       session->coordinator_left > 0 || session->coordinator_last == WIRE_BE_ErrorResponse;
+	       session->client_left > SIZE_MAX / 2 || session->coordinator_left > 0 ||
+	       session->coordinator_last == WIRE_BE_ErrorResponse;
 }
 
 static void on_coordinator_closed(void *owner, int error)

@@ -38,9 +38,8 @@ static void show(const char *whose, const struct iobuf *said)
 
 	fprintf(stderr, "%s: ", whose);
 	while (wire_frame(at, left, &type, &total) == WIRE_FRAME_OK && total <= left) {
-		const char *sqlstate = type == WIRE_BE_ErrorResponse
-		                           ? wire_error_field(at + 5, total - 5, 'C')
-		                           : NULL;
+		const char *sqlstate =
+		    type == WIRE_BE_ErrorResponse ? wire_error_field(at + 5, total - 5, 'C') : NULL;
 
 		fprintf(stderr, "%c%s%s ", type, sqlstate ? ":" : "", sqlstate ? sqlstate : "");
 		at += total;

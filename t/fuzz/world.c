@@ -57,6 +57,7 @@ struct pq_attempt {
 struct pq_link {
 	int fd;
 	struct pq_peer peer;
+	char host[16], port[8];
 };
 
 /* A pair of sockets: pgtopk's end. */
@@ -75,9 +76,10 @@ static int make_peer(bool dialled, bool worker)
 	world->npeers++;
 	*peer = (struct world_peer){.fd = ends[1], .dialled = dialled, .worker = worker};
 	iobuf_init(&peer->out);
-	peer->server = server_new(dialled ? NULL : "pgtopk", worker     ? world->faults
-	                                    : dialled  ? 0
-	                                               : world->faults & SERVER_CHANGES);
+	peer->server =
+	    server_new(dialled ? NULL : "pgtopk", worker    ? world->faults
+	                                          : dialled ? 0
+	                                                    : world->faults & SERVER_CHANGES);
 	if (world->scripted == kind)
 		peer->script = &world->script;
 	return ends[0];
@@ -93,9 +95,9 @@ static void on_connected(void *owner)
 
 	if (fd >= 0) {
 		link = must(calloc(1, sizeof(*link)));
-		link->fd = fd;
-		link->peer.host = "server";
-		link->peer.port = "5432";
+		*link = (struct pq_link){.fd = fd, .host = "server", .port = "5432"};
+		link->peer.host = link->host;
+		link->peer.port = link->port;
 	}
 	pq_attempt_free(attempt);
 	fn(whose, link, link ? NULL : "no more connections");
@@ -217,8 +219,8 @@ static void open_proxy(struct world *world)
 	proxy->by_user = census_new();
 	proxy->by_address = census_new();
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
-	proxy->verifiers = must(verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error,
-	                                      sizeof(error)));
+	proxy->verifiers = must(
+	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, sizeof(error)));
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(100, 1 << 20);
 	proxy->descriptions = descriptions_new(100);
