@@ -57,6 +57,7 @@ struct pq_attempt {
 struct pq_link {
 	int fd;
 	struct pq_peer peer;
+	char host[16], port[8];
 };
 
 /* A pair of sockets: pgtopk's end. */
@@ -86,7 +87,6 @@ static int make_peer(bool dialled, bool worker)
 
 static void on_connected(void *owner)
 {
-	static char host[] = "server", port[] = "5432";
 	struct pq_attempt *attempt = owner;
 	pq_connected_fn *fn = attempt->fn;
 	void *whose = attempt->owner;
@@ -95,9 +95,9 @@ static void on_connected(void *owner)
 
 	if (fd >= 0) {
 		link = must(calloc(1, sizeof(*link)));
-		link->fd = fd;
-		link->peer.host = host;
-		link->peer.port = port;
+		*link = (struct pq_link){.fd = fd, .host = "server", .port = "5432"};
+		link->peer.host = link->host;
+		link->peer.port = link->port;
 	}
 	pq_attempt_free(attempt);
 	fn(whose, link, link ? NULL : "no more connections");
