@@ -17,6 +17,7 @@
 #include "proxy/config.h"
 #include "proxy/description.h"
 #include "proxy/keyring.h"
+#include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
@@ -227,6 +228,8 @@ static void open_proxy(struct world *world)
 	proxy->coordinator = must(strdup("coordinator:5432"));
 	proxy->keyring = keyring_new();
 	proxy->by_user = census_new();
+	proxy->by_database = census_new();
+	proxy->lingers = lingers_new(proxy->loop);
 	proxy->by_address = census_new();
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
 	proxy->verifiers = must(
@@ -262,6 +265,7 @@ static void close_proxy(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	lingers_free(proxy->lingers);
 	verifiers_free(proxy->verifiers);
 	catalogs_free(proxy->catalogs);
 	pools_free(proxy->pools);
@@ -271,6 +275,7 @@ static void close_proxy(struct proxy *proxy)
 	log_free(proxy->log);
 	keyring_free(proxy->keyring);
 	census_free(proxy->by_user);
+	census_free(proxy->by_database);
 	census_free(proxy->by_address);
 	free(proxy->coordinator);
 }
