@@ -57,10 +57,11 @@ unsigned census_count(const struct census_entry *entry)
 	return entry->count;
 }
 
-void census_leave(struct census *census, struct census_entry *entry)
+bool census_leave(struct census *census, struct census_entry *entry)
 {
 	if (!entry || --entry->count > 0)
-		return;
+		return false;
 	HASH_DELETE(hh, census->by_name, entry);
 	free(entry);
+	return true;
 }

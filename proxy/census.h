@@ -5,6 +5,8 @@
 #ifndef PROXY_CENSUS_H
 #define PROXY_CENSUS_H
 
+#include <stdbool.h>
+
 struct census;
 struct census_entry;
 
@@ -14,6 +16,7 @@ void census_free(struct census *census); /* NULL is allowed; everyone has left *
 /* One more of that name. */
 struct census_entry *census_enter(struct census *census, const char *name);
 unsigned census_count(const struct census_entry *entry);
-void census_leave(struct census *census, struct census_entry *entry); /* NULL: nothing */
+/* True if nobody of that name is left. NULL: nothing happens. */
+bool census_leave(struct census *census, struct census_entry *entry);
 
 #endif

@@ -28,8 +28,10 @@ static bool is_at_rest(const struct session *session)
 {
 	return session->status == 'I' && !session->busy && !session->inner &&
 	       replies_idle(&session->replies) && session->client_left == 0 &&
-	       session->coordinator_left == 0 && iobuf_len(&session->held) == 0 &&
-	       iobuf_len(&session->client.out) == 0;
+	       session->coordinator_left == 0 && iobuf_len(&session->client.out) == 0 &&
+	       /* an extended batch that is answered here awaits its Sync */
+	       iobuf_len(&session->held) == 0 && iobuf_len(&session->journal) == 0 &&
+	       !session->statements.portals && !session->skipping;
 }
 
 bool drain_session(struct session *session)

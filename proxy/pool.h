@@ -33,6 +33,12 @@ void pools_free(struct pools *pools);
 struct pool *pools_get(struct pools *pools, const char *host, int port, const char *database,
                        const char *user);
 
+/*
+ * The last client of a database has left: its connections, which nobody knows of, must not stand
+ * in the way of DROP DATABASE; or one has come again.
+ */
+void pools_desert(struct pools *pools, const char *database, bool deserted);
+
 /* One who waits; embedded in its owner, initialised by pool_take(). */
 struct pool_waiter {
 	/* worker, or NULL with the reason; from the loop, never within pool_take(). */

@@ -259,12 +259,15 @@ static bool login_message(struct session *session, uint8_t type, size_t total, s
 static bool client_message(struct session *session, size_t *run)
 {
 	struct iobuf *in = &session->client.in;
-	const uint8_t *message = iobuf_head(in) + *run;
+	const uint8_t *message;
 	size_t have = iobuf_len(in) - *run;
 	enum action action = ACTION_FORWARD;
 	uint8_t type;
 	size_t total;
 
+	if (have < WIRE_HEADER)
+		return false;
+	message = iobuf_head(in) + *run;
 	switch (wire_frame(message, have, &type, &total)) {
 	case WIRE_FRAME_MORE:
 		return false;
@@ -395,6 +398,8 @@ static void inner_message(struct session *session, uint8_t type, const uint8_t *
 
 	if (type == WIRE_BE_ErrorResponse && is_fatal(body, len))
 		stream_write(&session->client, body - WIRE_HEADER, len + WIRE_HEADER);
+	else if (type == WIRE_BE_ErrorResponse && !session->on_failed)
+		iobuf_append(&session->error, body - WIRE_HEADER, len + WIRE_HEADER);
 	if (type != WIRE_BE_ReadyForQuery) {
 		if (type != WIRE_BE_NoticeResponse)
 			inner->on_message(session, type, body, len);
@@ -528,11 +533,14 @@ static bool login_reply(struct session *session, uint8_t type, size_t total, siz
 static bool coordinator_message(struct session *session, size_t *run)
 {
 	struct iobuf *in = &session->coordinator.in;
-	const uint8_t *message = iobuf_head(in) + *run;
+	const uint8_t *message;
 	size_t have = iobuf_len(in) - *run, total;
 	enum wire_frame frame;
 	uint8_t type;
 
+	if (have < WIRE_HEADER)
+		return false;
+	message = iobuf_head(in) + *run;
 	frame = wire_frame(message, have, &type, &total);
 	if (frame == WIRE_FRAME_MORE)
 		return false;

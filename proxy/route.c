@@ -45,6 +45,8 @@ static void on_facts(struct session *session, bool ok)
 {
 	if (ok)
 		route_advance(session);
+	else if (session->status == 'E') /* a time-out, say: it has failed the block */
+		finish(session, REFUSAL_failed);
 	else
 		finish(session, REFUSAL_settings);
 }
@@ -60,7 +62,7 @@ static void on_description(struct session *session, bool ok)
 /* Whether the session's place in its transaction and pipeline allows routing. */
 static enum refusal check_place(const struct session *session)
 {
-	if (session->status != 'I')
+	if (session->status == 'E')
 		return REFUSAL_transaction;
 	if (session->replies.failed || session->replies.touched)
 		return REFUSAL_pipeline;
@@ -100,7 +102,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, on_facts);
+	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS, on_facts);
 	return false;
 }
 
@@ -199,7 +201,6 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
 	route->ntypes = ntypes;
 	route->types = (const uint32_t *)arena_strndup(route->arena, (const char *)types,
 	                                               ntypes * sizeof(*types));
-	route->started_us = loop_clock_us();
 	route->waiter.fn = on_map;
 	route->waiter.owner = session;
 	route->catalog = catalogs_get(session->proxy->catalogs, session->database);
@@ -217,6 +218,8 @@ void route_reset(struct session *session)
 	struct route *route = &session->route;
 
 	catalog_cancel(&route->waiter);
+	if (route->timing)
+		loop_timer_stop(session->timer);
 	if (route->scatter)
 		scatter_abandon(route->scatter);
 	description_unref(route->asking);
@@ -227,6 +230,59 @@ void route_reset(struct session *session)
 	topk_free(route->topk);
 	arena_free(route->arena);
 	memset(route, 0, sizeof(*route));
+}
+
+/* ---- time ---- */
+
+static uint64_t elapsed_ms(const struct session *session)
+{
+	return (loop_clock_us() - session->began_us) / 1000;
+}
+
+/* statement_timeout is about all of it: planning, waiting, every pass over the shards. */
+static void start_timer(struct session *session)
+{
+	uint64_t timeout = facts_statement_timeout_ms(session->facts);
+	uint64_t elapsed = elapsed_ms(session);
+
+	if (timeout == 0)
+		return;
+	session->route.timing = true;
+	session->route.timeout_ms = timeout;
+	loop_timer_start(session->timer, timeout > elapsed ? timeout - elapsed : 0);
+}
+
+void route_time_out(struct session *session)
+{
+	struct route *route = &session->route;
+
+	if (!route->timing)
+		return;
+	route->timed_out = true;
+	if (route->scatter)
+		scatter_cancel(route->scatter);
+}
+
+/* The workers have the same statement_timeout, and one may be quicker than we. */
+static bool has_timed_out(const struct session *session)
+{
+	return session->route.timing && elapsed_ms(session) >= session->route.timeout_ms;
+}
+
+const struct wire_error *route_error(const struct session *session)
+{
+	static const struct wire_error cancelled = {
+	    .severity = "ERROR",
+	    .sqlstate = "57014",
+	    .message = "canceling statement due to user request",
+	};
+	static const struct wire_error timed_out = {
+	    .severity = "ERROR",
+	    .sqlstate = "57014",
+	    .message = "canceling statement due to statement timeout",
+	};
+
+	return session->route.timed_out ? &timed_out : &cancelled;
 }
 
 bool route_may_retry(struct session *session, enum refusal refusal)
@@ -405,7 +461,7 @@ static void log_routed(const struct session *session, const struct scatter_resul
 	          result->lanes, request->limit, request->budget.rows * request->table->nshards,
 	          result->received, result->rows, request->budget.ef_search,
 	          result->refilled ? "yes" : "no",
-	          (double)(loop_clock_us() - route->started_us) / 1000.);
+	          (double)(loop_clock_us() - session->began_us) / 1000.);
 }
 
 static void log_failed(const struct session *session, const struct scatter_result *result)
@@ -442,6 +498,13 @@ static void on_scattered(void *owner, struct scatter_result *result)
 	struct route *route = &session->route;
 
 	route->scatter = NULL;
+	if (result->outcome == SCATTER_FAILED && has_timed_out(session)) {
+		route->timed_out = true;
+		result->outcome = SCATTER_CANCELLED;
+	}
+	if (route->timing)
+		loop_timer_stop(session->timer);
+	route->timing = false;
 	if (result->outcome == SCATTER_OK) {
 		session->proxy->counters.routed++;
 		session->proxy->counters.rows += result->rows;
@@ -457,6 +520,11 @@ static void on_scattered(void *owner, struct scatter_result *result)
 		facts_expire(session->facts);
 	}
 	finish(session, outcome_refusal(result->outcome));
+}
+
+bool route_takes(const struct session *session, const struct wire_bind *bind)
+{
+	return bind_fits(&session->route, bind);
 }
 
 void route_execute(struct session *session, const struct wire_bind *bind,
@@ -486,5 +554,6 @@ void route_execute(struct session *session, const struct wire_bind *bind,
 	request->database = session->database;
 	put_parameters(route, bind);
 	put_formats(route, bind);
+	start_timer(session);
 	route->scatter = scatter_start(session->proxy, request, on_scattered, session);
 }

@@ -14,8 +14,10 @@
 #include "proxy/cancel.h"
 #include "proxy/census.h"
 #include "proxy/config.h"
+#include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/login.h"
+#include "proxy/pool.h"
 #include "proxy/pq.h"
 #include "proxy/startup.h"
 #include "proxy/tls.h"
@@ -39,17 +41,16 @@ static const struct stream_ops coordinator_ops = {
     .on_closed = on_coordinator_closed,
 };
 
-const struct wire_error session_cancelled = {
-    .severity = "ERROR",
-    .sqlstate = "57014",
-    .message = "canceling statement due to user request",
-};
-
 /* ---- birth ---- */
 
 static void on_timeout(void *owner)
 {
-	session_close(owner, "login_timeout");
+	struct session *session = owner;
+
+	if (session->phase == SESSION_READY)
+		route_time_out(session);
+	else
+		session_close(session, "login_timeout");
 }
 
 void session_open(struct proxy *proxy, int fd)
@@ -69,6 +70,7 @@ void session_open(struct proxy *proxy, int fd)
 	iobuf_init(&session->journal);
 	iobuf_init(&session->held);
 	iobuf_init(&session->message);
+	iobuf_init(&session->error);
 	DL_APPEND(proxy->sessions, session);
 	proxy->session_count++;
 	proxy->counters.clients++;
@@ -102,6 +104,7 @@ static void free_session(void *owner)
 	iobuf_fini(&session->journal);
 	iobuf_fini(&session->held);
 	iobuf_fini(&session->message);
+	iobuf_fini(&session->error);
 	facts_free(session->facts);
 	shard_settings_fini(&session->shard_settings);
 	free(session->user);
@@ -126,12 +129,17 @@ void session_close(struct session *session, const char *reason)
 	session->timer = NULL;
 	login_free(session->login);
 	session->login = NULL;
-	stream_close(&session->client);
+	if (session->told && !session->client.ended && !session->client.broken)
+		lingers_close(proxy->lingers, stream_detach(&session->client));
+	else
+		stream_close(&session->client);
 	session->client_tls = NULL;
 	hang_up(session);
 	cancel_forget(session);
 	census_leave(proxy->by_user, session->of_user);
 	census_leave(proxy->by_address, session->of_address);
+	if (census_leave(proxy->by_database, session->of_database))
+		pools_desert(proxy->pools, session->database, true);
 	DL_DELETE(proxy->sessions, session);
 	proxy->session_count--;
 	loop_defer(proxy->loop, free_session, session);
@@ -150,13 +158,8 @@ void session_end(struct session *session, const struct wire_error *error, const 
 	if (session->phase == SESSION_CLOSED)
 		return;
 	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
-	stream_flush(&session->client);
+	session->told = true;
 	session_close(session, reason);
-}
-
-void session_error(struct session *session, const struct wire_error *error)
-{
-	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
 }
 
 /* ---- the coordinator's connection ---- */
@@ -165,6 +168,7 @@ static void begin_login(struct session *session)
 {
 	session->phase = SESSION_LOGIN;
 	if (session->coordinator_left == 0) { /* else it is no login that we know */
+		login_free(session->login);   /* of the first try, where sslmode allows two */
 		session->login = login_new(session);
 		replies_fini(&session->replies);
 		replies_init(&session->replies);
@@ -208,6 +212,8 @@ void session_dial(struct session *session, const char *sslmode)
 	};
 
 	hang_up(session);
+	login_free(session->login); /* of an attempt before this one */
+	session->login = NULL;
 	session->phase = SESSION_CONNECTING;
 	session->dialling = pq_dial(proxy->loop, &target, (uint64_t)proxy->config->connect_timeout,
 	                            on_dialled, session);
@@ -290,7 +296,7 @@ static void on_client_closed(void *owner, int error)
 		return;
 	}
 
-	if (session->client_tls && !tls_is_established(session->client_tls))
+	if (session->client_tls && tls_error(session->client_tls)[0])
 		log_event(session->proxy->log, LOG_INFO, "tls_failed",
 		          "session=%" PRIu64 " error=%s", session->id,
 		          log_quote(tls_error(session->client_tls)));
@@ -331,6 +337,7 @@ void session_begin_work(struct session *session)
 {
 	assert(!session->busy);
 	session->busy = true;
+	session->began_us = loop_clock_us();
 }
 
 void session_end_work(struct session *session)
@@ -340,6 +347,7 @@ void session_end_work(struct session *session)
 	route_reset(session);
 	iobuf_consume(&session->message, iobuf_len(&session->message));
 	iobuf_release(&session->message);
+	iobuf_fini(&session->error);
 	session->retries = 0;
 	session_continue(session);
 }
@@ -384,7 +392,55 @@ void session_start_inner(struct session *session, const struct session_inner *in
 	/* the hidden batch ends with Sync: whatever was parsed before it is synced too */
 	session->replies.unsynced = false;
 	session->inner = inner;
+	if (!session->on_failed)
+		iobuf_fini(&session->error);
 	stream_flush(&session->coordinator);
+}
+
+/* ---- a statement fails ---- */
+
+static void send_failure(struct session *session)
+{
+	void (*done)(struct session *) = session->on_failed;
+
+	session->on_failed = NULL;
+	iobuf_append(&session->client.out, iobuf_head(&session->error), iobuf_len(&session->error));
+	iobuf_fini(&session->error);
+	done(session);
+}
+
+static void ignore_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	(void)session;
+	(void)type;
+	(void)body;
+	(void)len;
+}
+
+static void fail_block(struct session *session)
+{
+	static const struct session_inner inner = {.on_message = ignore_message,
+	                                           .on_ready = send_failure};
+
+	wire_put_query(
+	    &session->coordinator.out,
+	    "SELECT pg_catalog.int4div(1, 0) -- pgtopk: the statement before this one failed");
+	session_start_inner(session, &inner);
+}
+
+void session_fail(struct session *session, const struct wire_error *error,
+                  void (*done)(struct session *session))
+{
+	assert(session->busy && !session->on_failed);
+	session->on_failed = done;
+	if (error) {
+		iobuf_fini(&session->error);
+		wire_put_error(&session->error, WIRE_BE_ErrorResponse, error);
+	}
+	if (session->status == 'T' && !session->replies.failed)
+		session_await_replies(session, fail_block);
+	else
+		send_failure(session);
 }
 
 static void pause_if(struct stream *stream, bool pause)

@@ -35,6 +35,17 @@ static ssize_t raw_write(struct stream *stream, const void *data, size_t len)
 	return send(stream->fd, data, len, MSG_NOSIGNAL);
 }
 
+/*
+ * The socket has to become writable for what is to be done next. During a handshake it is the
+ * handshake that says so, not the bytes that wait for its end.
+ */
+static bool waits_to_write(const struct stream *stream)
+{
+	if (stream->tls && tls_wants_write(stream->tls))
+		return true;
+	return iobuf_len(&stream->out) > 0 && (!stream->tls || tls_is_established(stream->tls));
+}
+
 /* What to watch for, derived from the state; called after everything that changes it. */
 static void stream_update(struct stream *stream)
 {
@@ -44,9 +55,7 @@ static void stream_update(struct stream *stream)
 		return;
 	if ((!stream->paused && !stream->ended) || stream->broken)
 		events |= LOOP_READ;
-	if (iobuf_len(&stream->out) > 0 && !stream->broken)
-		events |= LOOP_WRITE;
-	if (stream->tls && tls_wants_write(stream->tls) && !stream->broken)
+	if (waits_to_write(stream) && !stream->broken)
 		events |= LOOP_WRITE;
 	loop_io_set(stream->io, events);
 }
@@ -163,7 +172,9 @@ static void on_event(void *owner, unsigned events)
 		on_broken(stream);
 		return;
 	}
-	if (events & LOOP_WRITE) {
+	if (events & LOOP_WRITE && stream->tls && iobuf_len(&stream->out) == 0) {
+		events |= LOOP_READ; /* reading is what wants to write: a handshake */
+	} else if (events & LOOP_WRITE) {
 		bool waiting = iobuf_len(&stream->out) > 0;
 
 		flush_out(stream);
@@ -210,21 +221,31 @@ void stream_start_tls(struct stream *stream, struct tls *tls)
 	stream->owns_tls = true;
 }
 
-void stream_close(struct stream *stream)
+int stream_detach(struct stream *stream)
 {
-	if (stream->fd < 0)
-		return;
+	int fd = stream->fd;
+
+	if (fd < 0)
+		return -1;
 	flush_out(stream);
 	loop_io_free(stream->io);
 	stream->io = NULL;
 	if (stream->owns_tls)
 		tls_free(stream->tls);
 	stream->tls = NULL;
-	if (stream->owns_fd)
-		close(stream->fd);
 	stream->fd = -1;
 	iobuf_fini(&stream->in);
 	iobuf_fini(&stream->out);
+	return fd;
+}
+
+void stream_close(struct stream *stream)
+{
+	bool owns_fd = stream->owns_fd;
+	int fd = stream_detach(stream);
+
+	if (fd >= 0 && owns_fd)
+		close(fd);
 }
 
 void stream_write(struct stream *stream, const void *data, size_t len)

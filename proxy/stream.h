@@ -65,6 +65,8 @@ void stream_peek(struct stream *stream, void (*on_first)(void *owner, uint8_t fi
 void stream_start_tls(struct stream *stream, struct tls *tls);
 /* Frees buffers, stops watching. Unwritten bytes get one last try. Safe to repeat. */
 void stream_close(struct stream *stream);
+/* The same, but the descriptor is the caller's from now on; -1 if it was closed already. */
+int stream_detach(struct stream *stream);
 
 /* Writes or queues. Bytes for a broken stream are dropped: on_closed follows. */
 void stream_write(struct stream *stream, const void *data, size_t len);

@@ -313,7 +313,11 @@ ssize_t tls_write(struct tls *tls, const void *data, size_t len)
 	assert(len > 0);
 	if (prepare(tls) < 0)
 		return -1;
-	n = result(tls, SSL_write(tls->ssl, data, len > INT_MAX ? INT_MAX : (int)len));
+	/* A record at a time: after an EAGAIN OpenSSL reports nothing of a longer write until
+	 * all of it has left, and the stream would hold on to what is gone. */
+	if (len > SSL3_RT_MAX_PLAIN_LENGTH)
+		len = SSL3_RT_MAX_PLAIN_LENGTH;
+	n = result(tls, SSL_write(tls->ssl, data, (int)len));
 	if (n == 0) { /* the peer has said goodbye: nobody reads this any more */
 		errno = EPIPE;
 		return -1;

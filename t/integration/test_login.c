@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -125,8 +126,13 @@ static const char *try_login(int port, const char *user, const char *more)
 
 		said = text("%s", at ? at : PQerrorMessage(conn));
 	} else {
-		cr_assert_str_eq(cluster_value(conn, "SELECT current_user"),
-		                 strcmp(user, "ünï \"q") == 0 ? "ünï \"q" : user);
+		PGresult *result = PQexec(conn, "SELECT current_user");
+
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
+			said = text("%s", PQerrorMessage(conn));
+		else
+			cr_assert_str_eq(PQgetvalue(result, 0, 0), user);
+		PQclear(result);
 	}
 	PQfinish(conn);
 	return said;
@@ -470,6 +476,8 @@ Test(login, the_coordinators_end_is_told)
 	          "%s", PQerrorMessage(conn));
 	PQclear(result);
 	PQfinish(conn);
+	for (int i = 0; i < 500 && !strstr(server_log(&server), "reinitializing"); i++)
+		usleep(10 * 1000);
 	cr_assert(comes_in(&front, "u_trust"));
 	conn = PQconnectdb(
 	    text("host=127.0.0.1 port=%d user=u_trust dbname=postgres", front.instance.port));
@@ -480,4 +488,93 @@ Test(login, the_coordinators_end_is_told)
 	expect_login(&front, "u_trust", "", "ok");
 	PQfinish(conn);
 	instance_stop(&front.instance);
+}
+
+/* Puts certificate and key of that name where pgtopk looks for them, and has it look. */
+static void renew(struct front *front, const char *name, const char *event)
+{
+	cr_assert_eq(
+	    system(text("cp %s %s && cp %s %s", file(text("%s.crt", name)), file("renewed.crt"),
+	                file(text("%s.key", name)), file("renewed.key"))),
+	    0);
+	if (!front)
+		return;
+	instance_skip_log(&front->instance);
+	cr_assert_eq(kill(front->instance.pid, SIGHUP), 0);
+	for (int i = 0; i < 500 && instance_count(&front->instance, event) == 0; i++)
+		usleep(10 * 1000);
+	cr_assert_gt(instance_count(&front->instance, event), 0);
+}
+
+Test(login, certificates_are_renewed_without_a_restart)
+{
+	struct front front;
+	struct certificate other = {.name = "other", .issuer = "foreign", .server = true};
+	char foreign[512];
+	PGconn *before;
+
+	snprintf(foreign, sizeof(foreign), "sslmode=verify-full password=right sslrootcert=%s",
+	         file("foreign.crt"));
+	certificates_make(&certificates, &other);
+	renew(NULL, "server", NULL);
+	{
+		const char *options[] = {"--coordinator",
+		                         server_conninfo(&server, "sslmode=disable"),
+		                         "--client-tls",
+		                         "require",
+		                         "--client-tls-cert",
+		                         file("renewed.crt"),
+		                         "--client-tls-key",
+		                         file("renewed.key"),
+		                         NULL};
+
+		instance_start(&front.instance, options);
+	}
+	expect_login(&front, "u_scram", RIGHT "verify-full channel_binding=require", "ok");
+	before = PQconnectdb(
+	    text("host=127.0.0.1 port=%d user=u_trust dbname=postgres", front.instance.port));
+	renew(&front, "other", "event=reload_done");
+	expect_login(&front, "u_scram", text("%s channel_binding=require", foreign), "ok");
+	expect_login(&front, "u_scram", RIGHT "verify-full", "certificate verify failed");
+	cr_assert_str_eq(cluster_value(before, "SELECT 1"), "1");
+	PQfinish(before);
+	/* what cannot be used changes nothing */
+	cr_assert_eq(system(text("echo nonsense > %s", file("other.crt"))), 0);
+	renew(&front, "other", "event=reload_failed");
+	expect_login(&front, "u_scram", foreign, "ok");
+	instance_stop(&front.instance);
+}
+
+/* A reload whose certificates cannot be used changes no rule either. */
+Test(login, a_reload_that_fails_lets_nobody_in_by_halves)
+{
+	struct instance instance;
+	const char *options[] = {"-c", NULL, "--coordinator", NULL, NULL};
+	char head[1024];
+	FILE *out;
+
+	snprintf(head, sizeof(head), "client_tls_cert = %s\nclient_tls_key = %s\n",
+	         file("server.crt"), file("server.key"));
+	for (int round = 0; round < 2; round++) {
+		out = fopen(text("%s/reload.conf", certificates.folder), "w");
+		cr_assert_not_null(out);
+		fprintf(out, "%sclient_tls = %s\nclient_tls_ca = %s\n", head,
+		        round ? "verify-ca" : "require", round ? "/no/such/file" : "");
+		fclose(out);
+		if (round == 0) {
+			options[1] = text("%s/reload.conf", certificates.folder);
+			options[3] = server_conninfo(&server, "sslmode=disable");
+			instance_start(&instance, options);
+		} else {
+			struct front front = {.instance = instance};
+
+			cr_assert_eq(kill(instance.pid, SIGHUP), 0);
+			for (int i = 0; i < 500 && !instance_count(&instance, "reload_failed"); i++)
+				usleep(10 * 1000);
+			cr_assert_eq(instance_count(&instance, "event=reloaded"), 0);
+			expect_login(&front, "u_trust", "sslmode=require", "ok");
+			instance.log_at = front.instance.log_at;
+		}
+	}
+	instance_stop(&instance);
 }

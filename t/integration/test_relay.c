@@ -146,6 +146,40 @@ Test(relay, copy_in_a_pipeline)
 	pair_close(&pair);
 }
 
+/*
+ * COPY that fails before it reads anything: the Sync sent ahead of its data is not ignored.
+ * Whether the client then ends its COPY or not, it is served on.
+ */
+Test(relay, copy_that_fails_at_once)
+{
+	const char *vector = Q8;
+	struct pair pair;
+
+	pair_open(&pair);
+	wire_put_query(&pair.out, "CREATE TEMP TABLE t (a int)");
+	pair_talk(&pair, WIRE_BE_ReadyForQuery, 1);
+	for (int ends = 0; ends < 2; ends++) {
+		raw_put_statement(&pair.out, "COPY t FROM STDIN (FREEZE)", 0, NULL);
+		pair_sync(&pair);
+		if (ends) {
+			wire_put_bare(&pair.out, WIRE_FE_CopyDone);
+			pair_sync(&pair);
+		}
+		raw_put_statement(&pair.out,
+		                  "SELECT id FROM items ORDER BY embedding <-> $1 LIMIT 3", 1,
+		                  &vector);
+		pair_sync(&pair);
+		wire_put_query(&pair.out, "SELECT 'after it'");
+		pair_talk(&pair, WIRE_BE_ReadyForQuery, 1);
+		raw_put_statement(&pair.out,
+		                  "SELECT id FROM items ORDER BY embedding <-> $1 LIMIT 3", 1,
+		                  &vector);
+		pair_sync(&pair);
+		pair_expect_routed(&pair, 2);
+	}
+	pair_close(&pair);
+}
+
 static void count_notice(void *context, const PGresult *result)
 {
 	cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), "a notice");
@@ -385,7 +419,8 @@ Test(relay, old_protocol)
 		raw_close(&raw);
 	}
 	cr_assert_str_eq(said[0], said[1]);
-	cr_assert_not_null(strstr(said[0], "unsupported frontend protocol"), "%s", said[0]);
+	cr_assert_eq(said[0][0], 'E', "%s",
+	             said[0]); /* PostgreSQL 13 knows it, but misses a user */
 	free(said[0]);
 	free(said[1]);
 }
@@ -414,7 +449,8 @@ Test(relay, noise)
 /* The coordinator asks this role for its password. */
 static void make_role_with_password(void)
 {
-	cluster_run_everywhere("DO $$ BEGIN CREATE ROLE with_password LOGIN PASSWORD 'se cret'; "
+	cluster_run_everywhere("SET password_encryption = 'scram-sha-256'; "
+	                       "DO $$ BEGIN CREATE ROLE with_password LOGIN PASSWORD 'se cret'; "
 	                       "EXCEPTION WHEN duplicate_object THEN NULL; END $$");
 	cluster_run_on(CLUSTER_COORDINATOR, "GRANT SELECT ON items TO with_password");
 	cluster_run_shards("items", ITEMS_SHARDS, "GRANT SELECT ON @ TO with_password");
@@ -494,4 +530,24 @@ Test(relay, two_hundred_clients)
 		cr_assert_eq(instance_count(instance, " event=routed "), 3 * CLIENTS / 2);
 	for (int i = 0; i < CLIENTS; i++)
 		PQfinish(conns[i]);
+}
+
+/* pgtopk's own connections, of which nobody knows, go when a database's last client has gone. */
+Test(relay, a_database_can_be_dropped_when_its_clients_have_left)
+{
+	PGconn *direct = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	PGconn *conn;
+
+	cluster_run(direct, "DROP DATABASE IF EXISTS left_behind");
+	cluster_run(direct, "CREATE DATABASE left_behind");
+	conn = instance_connect(instance_shared(), "dbname=left_behind");
+	cluster_run(conn, "CREATE TABLE t (a point); SELECT a FROM t ORDER BY a <-> '1,1' LIMIT 1");
+	cluster_run(conn, "SELECT a FROM t ORDER BY a <-> '1,1' LIMIT 1");
+	if (instance_shared()->pid)
+		cr_assert_str_eq(cluster_value(direct, "SELECT count(*) > 1 FROM pg_stat_activity "
+		                                       "WHERE datname = 'left_behind'"),
+		                 "t");
+	PQfinish(conn);
+	cluster_run(direct, "DROP DATABASE left_behind");
+	PQfinish(direct);
 }

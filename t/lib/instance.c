@@ -83,6 +83,9 @@ static void become(const struct instance *instance, const char *program, const c
 	    text("127.0.0.1:%d,%s:%d", instance->port, instance_socket_dir(), instance->port);
 	arguments[n++] = "--log-routed";
 	arguments[n++] = "on";
+#ifdef __SANITIZE_ADDRESS__
+	arguments[n++] = "--core-dumps=on"; /* LeakSanitizer has to trace the process */
+#endif
 	while (options && *options && n + 1 < OPTIONS_MAX)
 		arguments[n++] = *options++;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -108,6 +111,16 @@ static void give_up(const struct instance *instance, const char *what)
 	exit(EXIT_FAILURE); /* before the first test */
 }
 
+/* It comes right behind the other, unless the test listens elsewhere. */
+static void await_unix_socket(const struct instance *instance)
+{
+	const char *path = text("%s/.s.PGSQL.%d", instance_socket_dir(), instance->port);
+
+	for (int i = 0; i < 50 && access(path, F_OK) != 0; i++)
+		usleep(5 * 1000);
+	usleep(5 * 1000); /* bound, and soon listening */
+}
+
 static void await_listening(const struct instance *instance)
 {
 	for (int i = 0; i < 400; i++) {
@@ -115,6 +128,7 @@ static void await_listening(const struct instance *instance)
 
 		if (fd >= 0) {
 			close(fd);
+			await_unix_socket(instance);
 			return;
 		}
 		if (waitpid(instance->pid, NULL, WNOHANG) != 0)
@@ -143,13 +157,12 @@ void instance_start(struct instance *instance, const char *const *options)
 	await_listening(instance);
 }
 
-void instance_stop(struct instance *instance)
+void instance_end(struct instance *instance, int signum)
 {
 	int status = 0;
 
-	if (instance->pid == 0)
-		return;
-	kill(instance->pid, SIGTERM);
+	if (signum != 0)
+		kill(instance->pid, signum);
 	for (int i = 0; i < 400 && waitpid(instance->pid, &status, WNOHANG) == 0; i++)
 		usleep(25 * 1000);
 	if (kill(instance->pid, 0) == 0) {
@@ -158,8 +171,20 @@ void instance_stop(struct instance *instance)
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		give_up(instance, "did not end well");
+}
+
+void instance_forget(struct instance *instance)
+{
 	unlink(instance->log);
 	instance->pid = 0;
+}
+
+void instance_stop(struct instance *instance)
+{
+	if (instance->pid == 0)
+		return;
+	instance_end(instance, SIGTERM);
+	instance_forget(instance);
 }
 
 void instance_start_shared(const char *const *options)
@@ -300,6 +325,14 @@ unsigned instance_count(const struct instance *instance, const char *what)
 		count++;
 	free(lines);
 	return count;
+}
+
+void instance_await(const struct instance *instance, const char *what)
+{
+	for (int i = 0; i < 1000 && instance_count(instance, what) == 0; i++)
+		usleep(10 * 1000);
+	if (instance_count(instance, what) == 0)
+		give_up(instance, text("does not log \"%s\"", what));
 }
 
 const char *instance_expect(struct instance *instance, const char *event, const char *sql)

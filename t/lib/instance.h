@@ -26,6 +26,10 @@ struct instance {
 void instance_start(struct instance *instance, const char *const *options);
 /* Ends it; it must still run and must end well. */
 void instance_stop(struct instance *instance);
+/* Sends a signal, unless it is 0; waits until the process has ended, which must be well.
+ * The log stays, up to instance_forget(). */
+void instance_end(struct instance *instance, int signum);
+void instance_forget(struct instance *instance);
 
 /* The program's own: started before its first test, stopped after the last. */
 void instance_start_shared(const char *const *options);
@@ -61,5 +65,7 @@ const char *instance_expect(struct instance *instance, const char *event, const 
 long instance_number(const char *line, const char *name);
 /* How often a text stands in the new lines of the log; they stay new. */
 unsigned instance_count(const struct instance *instance, const char *what);
+/* Waits until it stands there. */
+void instance_await(const struct instance *instance, const char *what);
 
 #endif

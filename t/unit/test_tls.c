@@ -44,6 +44,16 @@ ParameterizedTest(int *version, tls, bytes_pass_in_pieces_of_any_size)
 	ends_close(&ends);
 }
 
+Test(tls, a_large_write_is_taken_a_record_at_a_time)
+{
+	struct ends ends = ends_shaken(NULL, NULL);
+	static char data[100000];
+
+	ESTABLISHED(&ends);
+	cr_assert_eq(tls_write(ends.tls, data, sizeof(data)), 16384);
+	ends_close(&ends);
+}
+
 Test(tls, bytes_that_came_in_one_record_are_pending_until_they_are_read)
 {
 	struct ends ends = ends_shaken(NULL, NULL);
