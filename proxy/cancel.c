@@ -109,7 +109,7 @@ void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 		scatter_cancel(target->route.scatter);
 	else if (target->route.arena)
 		target->route.cancelled = true;
-	if (replies_drained(&target->replies) || !target->link) {
+	if ((replies_drained(&target->replies) && !target->inner) || !target->link) {
 		session_close(carrier, "cancel_done");
 		return;
 	}

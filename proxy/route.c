@@ -173,7 +173,7 @@ static void route_advance(struct session *session)
 	const struct facts_table *table;
 	enum refusal refusal;
 
-	refusal = check_place(session);
+	refusal = route->cancelled ? REFUSAL_cancelled : check_place(session);
 	if (refusal != REFUSAL_none) {
 		finish(session, refusal);
 		return;
