@@ -177,10 +177,10 @@ bool answers_shape(const char *sql, const char *parameter, const char *user,
 	shape->step = 1;
 	if (answer_known(sql, parameter, user, shape))
 		return true;
-	sql += strspn(sql, " \t\n(");
-	if (strncasecmp(sql, "select ", 7) != 0)
+	sql += strspn(sql, " \t\n\r\f(");
+	if (strncasecmp(sql, "select", 6) != 0 || strchr(" \t\n\r\f\"(*'$", sql[6]) == NULL)
 		return false;
-	read_items(sql + 7, shape);
+	read_items(sql + 6, shape);
 	count_rows(sql, shape);
 	return true;
 }

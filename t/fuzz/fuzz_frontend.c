@@ -50,7 +50,7 @@ static void show(const char *whose, const struct iobuf *said)
 	fprintf(stderr, "(%zu bytes)\n", iobuf_len(said));
 }
 
-/* The types of messages as text, without rows. False: no room. */
+/* The types of messages as text, without rows and fields. False: no room. */
 static bool outline(const struct iobuf *said, char *out, size_t size)
 {
 	const uint8_t *at = iobuf_head(said);
@@ -60,9 +60,10 @@ static bool outline(const struct iobuf *said, char *out, size_t size)
 	while (wire_frame(at, left, &type, &total) == WIRE_FRAME_OK && total <= left) {
 		if (used + 1 == size)
 			return false;
-		if (type == WIRE_BE_PortalSuspended)
+		if (type == WIRE_BE_PortalSuspended || type == WIRE_BE_EmptyQueryResponse)
 			type = WIRE_BE_CommandComplete;
-		if (type != WIRE_BE_DataRow)
+		if (type != WIRE_BE_DataRow && type != WIRE_BE_RowDescription &&
+		    type != WIRE_BE_NoData && type != WIRE_BE_ParameterDescription)
 			out[used++] = (char)type;
 		at += total;
 		left -= total;

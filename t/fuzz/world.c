@@ -28,6 +28,7 @@
 
 #define QUIET_TURNS 4
 #define TURNS_MAX 3000
+#define READ_SIZE 2048
 
 void __wrap_digest_random(uint8_t *out, size_t len);
 
@@ -322,7 +323,7 @@ static bool write_some(int fd, struct iobuf *out)
 static bool read_all(int fd, struct iobuf *in)
 {
 	for (;;) {
-		ssize_t n = recv(fd, iobuf_reserve(in, 65536), 65536, 0);
+		ssize_t n = recv(fd, iobuf_reserve(in, READ_SIZE), READ_SIZE, 0);
 
 		if (n > 0)
 			iobuf_commit(in, (size_t)n);
