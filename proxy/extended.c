@@ -467,9 +467,26 @@ static void handle_close(struct session *session)
 	forward(session);
 }
 
+/*
+ * A portal that is to be shown before it is executed: whether its values are any, the server
+ * tells at Bind. So it is the coordinator's.
+ */
+static void show_portals(struct session *session)
+{
+	struct portal *portal, *next;
+
+	HASH_ITER (hh, session->statements.portals, portal, next) {
+		if (!portal->executed && portal->view.nparameters > 0) {
+			journal_hand_over_portals(session);
+			return;
+		}
+	}
+	journal_settle(session);
+}
+
 static void handle_sync(struct session *session)
 {
-	journal_settle(session);
+	show_portals(session);
 	session->skipping = false;
 	if (session->status == 'I')
 		statements_drop_portals(&session->statements); /* they end with the transaction */
@@ -483,7 +500,7 @@ static void handle_sync(struct session *session)
 
 static void handle_flush(struct session *session)
 {
-	journal_settle(session);
+	show_portals(session);
 	if (session->replies.unsynced)
 		relay_message(session);
 	stream_flush(&session->client);

@@ -184,3 +184,29 @@ Test(pipeline, named_statement_is_routed_after_simple_queries)
 	}
 	pair_close(&pair);
 }
+
+/* Values are read at Bind, before anything is executed. */
+Test(pipeline, a_value_that_is_none_is_told_at_bind)
+{
+	struct raw_value values[] = {{"[1,x]", -2}, {"5", -2}};
+	struct raw_value right[] = {{Q8, -2}, {"5", -2}};
+	struct pair pair;
+
+	pair_open(&pair);
+	for (int last = 0; last < 2; last++) {
+		parse(&pair, "", VECTOR_LIMIT);
+		raw_put_bind(&pair.out, "", "", values, 2, 0, 0);
+		if (last == 0) {
+			wire_put_bare(&pair.out, WIRE_FE_Flush);
+			pair_talk(&pair, WIRE_BE_ErrorResponse, 1);
+		}
+		pair_sync(&pair);
+	}
+	parse(&pair, "", VECTOR_LIMIT);
+	raw_put_bind(&pair.out, "", "", right, 2, 0, 0);
+	wire_put_bare(&pair.out, WIRE_FE_Flush);
+	pair_talk(&pair, WIRE_BE_BindComplete, 1);
+	execute(&pair, "");
+	pair_sync(&pair);
+	pair_close(&pair);
+}
