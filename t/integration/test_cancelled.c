@@ -174,6 +174,23 @@ Test(cancelled, a_query_that_is_being_planned)
 	}
 }
 
+/* A question of ours that was cancelled amid leaves its statement behind. */
+Test(cancelled, a_hidden_statement_that_was_left_behind)
+{
+	struct instance *instance = instance_shared();
+	PGconn *conn = instance_connect(instance, NULL);
+
+	for (int block = 0; block < 2; block++) {
+		cluster_run(conn, block ? "BEGIN" : "SELECT 1");
+		cluster_run(conn, "PREPARE pgtopk_hidden AS SELECT 1");
+		instance_skip_log(instance);
+		cluster_run(conn, TOP10);
+		instance_expect(instance, "routed", TOP10);
+	}
+	cluster_run(conn, "COMMIT");
+	PQfinish(conn);
+}
+
 Test(cancelled, the_carrier_does_not_wait)
 {
 	struct instance *instance = instance_shared();
