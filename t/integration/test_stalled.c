@@ -39,7 +39,7 @@ static const struct {
     {"nothing", "", 0},
     {"half a length", "\0\0", 2},
     {"half a StartupMessage", "\0\0\0\100\0\3\0\0user\0", 13},
-    {"a declined SSLRequest and half a length", "\0\0\0\10\4\322\26/\0\0", 10},
+    {"a declined SSLRequest", "\0\0\0\10\4\322\26/", 8},
     {"half a CancelRequest", "\0\0\0\20\4\322\26.\0\0", 10},
 };
 
