@@ -124,7 +124,8 @@ Test(cancelled, a_query_that_waits_for_a_worker)
 	watcher = cluster_connect(cluster_shard_node(0), NULL);
 	cr_assert(PQsendQuery(first, TOP10));
 	cr_assert(cluster_await(
-	    watcher, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'", "1"));
+	    watcher, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+	    "t"));
 	for (int i = 0; i < 3; i++) {
 		cr_assert(PQsendQuery(second, TOP10));
 		usleep(50 * 1000);
@@ -204,10 +205,10 @@ Test(cancelled, the_carrier_does_not_wait)
 
 		wire_put_query(&raw.out, "SELECT pg_sleep(21)");
 		raw_send(&raw, 0);
-		cr_assert(cluster_await(
-		    watcher,
-		    "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
-		    "t"));
+		cr_assert(cluster_await(watcher,
+		                        "SELECT count(*) FROM pg_stat_activity WHERE state = "
+		                        "'active' AND query = 'SELECT pg_sleep(21)'",
+		                        "1"));
 		raw_open(&carrier, instance->port);
 		wire_put_cancel(&carrier.out, raw.pid, raw.key, raw.key_len);
 		raw_send(&carrier, i % 3 == 2 ? 1 : 0);
