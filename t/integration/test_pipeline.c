@@ -210,3 +210,31 @@ Test(pipeline, a_value_that_is_none_is_told_at_bind)
 	pair_sync(&pair);
 	pair_close(&pair);
 }
+
+/* The first one was executed here, where the coordinator does not see it. */
+Test(pipeline, a_portals_name_is_taken_until_it_ends)
+{
+	struct pair pair;
+
+	pair_open(&pair);
+	for (int routable = 0; routable < 2; routable++) {
+		parse(&pair, "", VECTOR "2");
+		bind(&pair, "p", "");
+		execute(&pair, "p");
+		parse(&pair, "s1", routable ? VECTOR "3" : "SELECT 1");
+		bind(&pair, "p", "s1");
+		wire_put_describe(&pair.out, 'P', "p");
+		execute(&pair, "p");
+		pair_sync(&pair);
+		run_unnamed(&pair, "DEALLOCATE ALL");
+	}
+	/* its statement has gone */
+	parse(&pair, "", VECTOR "2");
+	bind(&pair, "p", "");
+	execute(&pair, "p");
+	parse(&pair, "", "SELECT 1");
+	bind(&pair, "p", "");
+	execute(&pair, "p");
+	pair_sync(&pair);
+	pair_close(&pair);
+}
