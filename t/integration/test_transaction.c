@@ -287,6 +287,31 @@ Test(transaction, portals_in_a_block)
 	pair_close(&pair);
 }
 
+/* Ended by another portal: no Query drops it. */
+Test(transaction, a_portal_ends_with_its_transaction)
+{
+	static const char *const ends[] = {"COMMIT", "ROLLBACK"};
+	struct pair pair;
+
+	pair_open(&pair);
+	parse(&pair, "s", TOP);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		run(&pair, "BEGIN");
+		parse(&pair, "end", ends[i]);
+		bind(&pair, "", "s");
+		wire_put_execute(&pair.out, "", 2);
+		bind(&pair, "c", "end");
+		wire_put_execute(&pair.out, "c", 0);
+		wire_put_execute(&pair.out, "", 2);
+		wire_put_close(&pair.out, 'S', "end");
+		pair_sync(&pair);
+		wire_put_close(&pair.out, 'S', "end");
+		pair_sync(&pair);
+	}
+	pair_expect_routed(&pair, cluster_is_citus() ? 0 : 2);
+	pair_close(&pair);
+}
+
 /* What the client has open on the coordinator is not touched by what we ask there. */
 Test(transaction, the_clients_unnamed_portal_lives_on)
 {
