@@ -107,7 +107,7 @@ void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 	          target->route.scatter ? "yes" : "no");
 	if (target->route.scatter)
 		scatter_cancel(target->route.scatter);
-	else if (target->route.arena)
+	else if (target->route.arena && !target->on_replies_drained) /* else it has not begun */
 		target->route.cancelled = true;
 	if ((replies_drained(&target->replies) && !target->inner) || !target->link) {
 		session_close(carrier, "cancel_done");

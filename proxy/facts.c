@@ -44,6 +44,7 @@ static const char *const worker_settings[] = {
 static const char *const own_settings[] = {
     "transaction_isolation", "standard_conforming_strings",
     "pgtopk.route",          "pgtopk.overfetch",
+    "idle_session_timeout",  "idle_in_transaction_session_timeout",
     "hnsw.ef_search",        "hnsw.iterative_scan",
     "hnsw.max_scan_tuples",  "hnsw.scan_mem_multiplier",
     "ivfflat.probes",        "ivfflat.iterative_scan",
@@ -410,13 +411,12 @@ double facts_overfetch(const struct facts *facts)
 }
 
 /* As current_setting() writes it: a number and ms, s, min, h or d, or 0. */
-uint64_t facts_statement_timeout_ms(const struct facts *facts)
+static uint64_t read_duration(const char *text)
 {
 	static const struct {
 		const char *unit;
 		uint64_t ms;
 	} units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
-	const char *text = settings_get(facts->worker, "statement_timeout");
 	char *end;
 	uint64_t number;
 
@@ -427,4 +427,15 @@ uint64_t facts_statement_timeout_ms(const struct facts *facts)
 		if (strcmp(end, units[i].unit) == 0)
 			return number * units[i].ms;
 	return 0;
+}
+
+uint64_t facts_statement_timeout_ms(const struct facts *facts)
+{
+	return read_duration(settings_get(facts->worker, "statement_timeout"));
+}
+
+uint64_t facts_idle_timeout_ms(const struct facts *facts, char status)
+{
+	return read_duration(facts_value(
+	    facts, status == 'I' ? "idle_session_timeout" : "idle_in_transaction_session_timeout"));
 }

@@ -52,6 +52,8 @@ struct settings *facts_own_settings(const struct facts *facts);
 /* The session's own value of a setting, NULL if it has none. */
 const char *facts_value(const struct facts *facts, const char *name);
 uint64_t facts_statement_timeout_ms(const struct facts *facts); /* 0: none */
+/* After so long without a statement the coordinator ends a session of that status; 0: never. */
+uint64_t facts_idle_timeout_ms(const struct facts *facts, char status);
 double facts_overfetch(const struct facts *facts);
 
 #endif

@@ -415,6 +415,11 @@ static void note_command(struct session *session, const uint8_t *tag, size_t len
 	if ((len >= 10 && memcmp(tag, "DEALLOCATE", 10) == 0) ||
 	    (len >= 11 && memcmp(tag, "DISCARD ALL", 11) == 0))
 		journal_deallocated(session);
+	/* of a transaction's end or a ROLLBACK TO; answers kept here are of portals, too */
+	if ((len >= 6 && memcmp(tag, "COMMIT", 6) == 0) ||
+	    (len >= 8 && memcmp(tag, "ROLLBACK", 8) == 0) ||
+	    (len >= 19 && memcmp(tag, "PREPARE TRANSACTION", 19) == 0))
+		statements_drop_portals(&session->statements);
 }
 
 static void login_done(struct session *session)
@@ -444,6 +449,8 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 		break;
 	case WIRE_BE_ReadyForQuery:
 		session->status = (char)body[0];
+		if (session->status != 'T')
+			statements_drop_portals(&session->statements);
 		if (session->phase == SESSION_LOGIN)
 			login_done(session);
 		break;

@@ -85,6 +85,15 @@ static bool load_map(struct session *session)
 	return true;
 }
 
+/* How long ago the coordinator may have been asked; nor may it take the session for idle. */
+static uint64_t facts_ttl(const struct session *session)
+{
+	uint64_t ttl = (uint64_t)session->proxy->config->settings_ttl;
+	uint64_t idle = facts_idle_timeout_ms(session->facts, session->status) / 2;
+
+	return idle > 0 && idle < ttl ? idle : ttl;
+}
+
 /* Facts of the session and of the table's name. True if they are there. */
 static bool ask_facts(struct session *session, const struct facts_table **table)
 {
@@ -92,8 +101,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 	const char *name = query_table(route->query);
 	uint64_t now = loop_now_ms(session->proxy->loop);
 
-	if (facts_fresh(session->facts, now, (uint64_t)session->proxy->config->settings_ttl) ||
-	    route->asked > 0) {
+	if (facts_fresh(session->facts, now, facts_ttl(session)) || route->asked > 0) {
 		*table = facts_table(session->facts, name);
 		if (*table)
 			return true;
@@ -244,13 +252,23 @@ static uint64_t elapsed_ms(const struct session *session)
 static void start_timer(struct session *session)
 {
 	uint64_t timeout = facts_statement_timeout_ms(session->facts);
+	uint64_t idle = facts_idle_timeout_ms(session->facts, session->status) / 2;
+	uint64_t first = timeout == 0 || (idle > 0 && idle < timeout) ? idle : timeout;
 	uint64_t elapsed = elapsed_ms(session);
 
-	if (timeout == 0)
+	if (first == 0)
 		return;
 	session->route.timing = true;
 	session->route.timeout_ms = timeout;
-	loop_timer_start(session->timer, timeout > elapsed ? timeout - elapsed : 0);
+	loop_timer_start(session->timer, first > elapsed ? first - elapsed : 0);
+}
+
+/* The workers have the same statement_timeout, and one may be quicker than we. */
+static bool has_timed_out(const struct session *session)
+{
+	const struct route *route = &session->route;
+
+	return route->timing && route->timeout_ms > 0 && elapsed_ms(session) >= route->timeout_ms;
 }
 
 void route_time_out(struct session *session)
@@ -259,15 +277,12 @@ void route_time_out(struct session *session)
 
 	if (!route->timing)
 		return;
-	route->timed_out = true;
+	if (has_timed_out(session))
+		route->timed_out = true;
+	else
+		route->idle = true; /* the coordinator has a while yet to answer it itself */
 	if (route->scatter)
 		scatter_cancel(route->scatter);
-}
-
-/* The workers have the same statement_timeout, and one may be quicker than we. */
-static bool has_timed_out(const struct session *session)
-{
-	return session->route.timing && elapsed_ms(session) >= session->route.timeout_ms;
 }
 
 const struct wire_error *route_error(const struct session *session)
@@ -520,7 +535,9 @@ static void on_scattered(void *owner, struct scatter_result *result)
 		catalog_expire(route->catalog, shardmap_generation(route->map));
 		facts_expire(session->facts);
 	}
-	finish(session, outcome_refusal(result->outcome));
+	finish(session, result->outcome == SCATTER_CANCELLED && route->idle && !route->timed_out
+	                    ? REFUSAL_idle_timeout
+	                    : outcome_refusal(result->outcome));
 }
 
 bool route_takes(const struct session *session, const struct wire_bind *bind)

@@ -35,6 +35,7 @@ struct route {
 	bool cancelled;      /* by the client, while it was being planned */
 	bool timing;         /* session->timer runs for it */
 	bool timed_out;      /* it is cancelled for that */
+	bool idle;           /* or because the coordinator would take the session for idle */
 	uint64_t timeout_ms; /* statement_timeout */
 
 	struct description *asking; /* being filled by description.c */

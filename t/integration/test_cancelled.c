@@ -192,6 +192,32 @@ Test(cancelled, a_hidden_statement_that_was_left_behind)
 	PQfinish(conn);
 }
 
+#define STUBBORN "DO $$BEGIN PERFORM pg_sleep(5); EXCEPTION WHEN query_canceled THEN NULL; END$$"
+
+/* The request is about the statement that runs, and that one takes no notice. */
+Test(cancelled, a_query_that_has_not_begun_is_not_meant)
+{
+	int port = instance_shared()->port;
+	struct raw raw;
+	char *answers;
+
+	raw_login(&raw, port);
+	wire_put_parse(&raw.out, "s", TOP10, strlen(TOP10), 0, NULL);
+	wire_put_query(&raw.out, "BEGIN");
+	raw_put_statement(&raw.out, STUBBORN, 0, NULL);
+	raw_put_bind(&raw.out, "", "s", NULL, 0, 0, 0);
+	wire_put_execute(&raw.out, "", 0);
+	wire_put_bare(&raw.out, WIRE_FE_Sync);
+	raw_send(&raw, 0);
+	usleep(500 * 1000);
+	raw_cancel(port, raw.pid, raw.key, raw.key_len);
+	answers = raw_read(&raw, WIRE_BE_ReadyForQuery, 2);
+	cr_assert_null(strstr(answers, "57014"), "%s", answers);
+	cr_assert_not_null(strstr(answers, "SELECT 10"), "%s", answers);
+	free(answers);
+	raw_close(&raw);
+}
+
 Test(cancelled, the_carrier_does_not_wait)
 {
 	struct instance *instance = instance_shared();

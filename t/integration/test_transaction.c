@@ -287,6 +287,31 @@ Test(transaction, portals_in_a_block)
 	pair_close(&pair);
 }
 
+/* Ended by another portal: no Query drops it. */
+Test(transaction, a_portal_ends_with_its_transaction)
+{
+	static const char *const ends[] = {"COMMIT", "ROLLBACK"};
+	struct pair pair;
+
+	pair_open(&pair);
+	parse(&pair, "s", TOP);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		run(&pair, "BEGIN");
+		parse(&pair, "end", ends[i]);
+		bind(&pair, "", "s");
+		wire_put_execute(&pair.out, "", 2);
+		bind(&pair, "c", "end");
+		wire_put_execute(&pair.out, "c", 0);
+		wire_put_execute(&pair.out, "", 2);
+		wire_put_close(&pair.out, 'S', "end");
+		pair_sync(&pair);
+		wire_put_close(&pair.out, 'S', "end");
+		pair_sync(&pair);
+	}
+	pair_expect_routed(&pair, cluster_is_citus() ? 0 : 2);
+	pair_close(&pair);
+}
+
 /* What the client has open on the coordinator is not touched by what we ask there. */
 Test(transaction, the_clients_unnamed_portal_lives_on)
 {
@@ -403,6 +428,30 @@ Test(transaction, a_cancel_fails_the_block)
 	cluster_run(locker, "ROLLBACK");
 	PQfreeCancel(cancel);
 	PQfinish(watcher);
+	PQfinish(locker);
+	PQfinish(conn);
+}
+
+/* Routed statements do not reach the coordinator, which must not think that nobody is there. */
+Test(transaction, a_busy_session_is_not_idle)
+{
+	PGconn *conn = instance_connect(instance_shared(), NULL);
+	PGconn *locker = cluster_connect(shard_node(), NULL);
+
+	cluster_run(conn, "SET idle_in_transaction_session_timeout = '400ms'");
+	cluster_run(conn, "BEGIN");
+	for (int i = 0; i < 12; i++) {
+		cluster_run(conn, TOP);
+		usleep(80 * 1000);
+	}
+	/* one that takes longer is the coordinator's in the end */
+	lock_a_shard(locker);
+	cr_assert(PQsendQuery(conn, TOP));
+	usleep(1000 * 1000);
+	cluster_run(locker, "ROLLBACK");
+	for (PGresult *result; (result = PQgetResult(conn)) != NULL; PQclear(result))
+		cr_assert_eq(PQntuples(result), 5, "%s", PQerrorMessage(conn));
+	cluster_run(conn, "COMMIT");
 	PQfinish(locker);
 	PQfinish(conn);
 }
