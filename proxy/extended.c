@@ -14,8 +14,6 @@
  * their order is the client's order.
  */
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -314,15 +312,12 @@ static void on_rows_sent(struct session *session)
 	uint32_t max_rows;
 	struct portal *portal = executed_portal(session, &max_rows);
 	uint64_t sent = session->answer.end - portal->taken;
-	char tag[32];
 
 	portal->taken = session->answer.end;
-	if (max_rows > 0 && sent == max_rows) {
+	if (max_rows > 0 && sent == max_rows)
 		wire_put_bare(out, WIRE_BE_PortalSuspended);
-	} else {
-		snprintf(tag, sizeof(tag), "SELECT %" PRIu64, sent);
-		wire_put_command_complete(out, tag);
-	}
+	else
+		description_put_complete(portal->described, out, sent);
 	session_end_work(session);
 }
 

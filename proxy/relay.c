@@ -327,7 +327,7 @@ static bool needs_body(const struct session *session, uint8_t type)
 {
 	return type == WIRE_BE_ReadyForQuery || type == WIRE_BE_BackendKeyData ||
 	       type == WIRE_BE_CommandComplete || session->inner ||
-	       (session->login && is_of_login(type));
+	       footnote_wants(&session->footnote, type) || (session->login && is_of_login(type));
 }
 
 static bool is_asynchronous(uint8_t type)
@@ -493,6 +493,12 @@ static bool coordinator_message(struct session *session, size_t *run)
 	session->coordinator_last = type;
 	session->coordinator_hidden =
 	    !note_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
+	if (session->footnote.awaits && !session->coordinator_hidden) {
+		show_run(session, run);
+		message = iobuf_head(in);
+		session->coordinator_hidden =
+		    footnote_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
+	}
 	if (session->coordinator_hidden)
 		show_run(session, run);
 	session->coordinator_left = total;

@@ -10,6 +10,8 @@
 
 #include "parser/plancache.h"
 #include "proxy/config.h"
+#include "proxy/explain_route.h"
+#include "proxy/footnote.h"
 #include "proxy/session.h"
 
 #define MAX_ASKED 3 /* facts: the name, and again if the session's state went stale meanwhile */
@@ -25,6 +27,11 @@ static void finish(struct session *session, enum refusal refusal)
 	struct route *route = &session->route;
 
 	route->done(session, route->cancelled ? REFUSAL_cancelled : refusal);
+}
+
+void route_finish(struct session *session, enum refusal refusal)
+{
+	finish(session, refusal);
 }
 
 static void on_map(void *owner, bool ok, const char *why)
@@ -183,15 +190,48 @@ static void route_advance(struct session *session)
 		finish(session, refusal);
 		return;
 	}
-	if (describe(session))
-		finish(session, route->description->refusal);
+	if (!describe(session))
+		return;
+	if (route->explain) {
+		struct description *of = route->description;
+
+		route->description =
+		    description_explain(of, route->explain->format == EXPLAIN_JSON);
+		description_unref(of);
+	}
+	finish(session, route->description->refusal);
+}
+
+static void refuse_at_once(struct session *session)
+{
+	finish(session, session->route.refused);
+}
+
+/* What is to be planned: of an EXPLAIN the statement in it, with its literals left in place
+ * so that they can be read in the plan. */
+static enum refusal read_text(struct session *session, const char *sql, size_t len)
+{
+	struct route *route = &session->route;
+	struct explain explain;
+
+	if (!explain_begins(sql, len) || !explain_parse(sql, len, route->arena, &explain)) {
+		literal_lift(sql, len, route->arena, &route->lifted);
+	} else if (explain.format == EXPLAIN_OTHER || !explain.known) {
+		return REFUSAL_explain;
+	} else {
+		route->explain = arena_alloc(route->arena, sizeof(explain));
+		*route->explain = explain;
+		route->lifted.sql = explain.sql;
+		route->lifted.len = explain.len;
+	}
+	return plancache_query(session->proxy->plans, route->lifted.sql, route->lifted.len,
+	                       &route->query);
 }
 
 void route_prepare(struct session *session, const char *sql, size_t len, unsigned ntypes,
                    const uint32_t *types, void (*done)(struct session *session, enum refusal))
 {
 	struct route *route = &session->route;
-	enum refusal refusal;
 
 	route_reset(session);
 	route->arena = arena_new();
@@ -203,13 +243,13 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
 	route->waiter.fn = on_map;
 	route->waiter.owner = session;
 	route->catalog = catalogs_get(session->proxy->catalogs, session->database);
-	literal_lift(sql, len, route->arena, &route->lifted);
-	refusal = plancache_query(session->proxy->plans, route->lifted.sql, route->lifted.len,
-	                          &route->query);
-	if (refusal == REFUSAL_none)
+	route->refused = read_text(session, sql, len);
+	if (route->refused == REFUSAL_none)
 		session_await_replies(session, route_advance);
+	else if (route->explain) /* so that its footnote gets to the right answer */
+		session_await_replies(session, refuse_at_once);
 	else
-		finish(session, refusal);
+		finish(session, route->refused);
 }
 
 void route_reset(struct session *session)
@@ -217,6 +257,7 @@ void route_reset(struct session *session)
 	struct route *route = &session->route;
 
 	catalog_cancel(&route->waiter);
+	explain_route_reset(session);
 	if (route->scatter)
 		scatter_abandon(route->scatter);
 	description_unref(route->asking);
@@ -237,7 +278,10 @@ bool route_may_retry(struct session *session, enum refusal refusal)
 void route_refused(struct session *session, enum refusal refusal)
 {
 	struct proxy *proxy = session->proxy;
+	const struct explain *explain = session->route.explain;
 
+	if (explain && refusal != REFUSAL_route_off && refusal != REFUSAL_shadow)
+		footnote_arm(session, refusal, explain->format == EXPLAIN_JSON);
 	proxy->counters.refused[refusal]++;
 	if (proxy->config->log_routed)
 		log_event(proxy->log, LOG_INFO, "refused", "session=%" PRIu64 " reason=%s text=%s",
@@ -383,10 +427,10 @@ static bool bind_fits(const struct route *route, const struct wire_bind *bind)
 
 static void put_formats(struct route *route, const struct wire_bind *bind)
 {
-	unsigned visible = route->description->visible;
+	unsigned visible = route->request.description->visible;
 	uint16_t *formats = arena_calloc(route->arena, visible + 1, sizeof(*formats));
 
-	for (unsigned i = 0; bind && i < visible; i++)
+	for (unsigned i = 0; bind && !route->explain && i < visible; i++)
 		formats[i] = wire_format(bind->result_formats, bind->nresult_formats, i);
 	route->request.formats = formats;
 }
@@ -436,12 +480,25 @@ static enum refusal outcome_refusal(enum scatter_outcome outcome)
 	return REFUSAL_worker;
 }
 
+void route_map_is_stale(struct session *session)
+{
+	const struct route *route = &session->route;
+
+	session->proxy->counters.stale_maps++;
+	catalog_expire(route->catalog, shardmap_generation(route->map));
+	facts_expire(session->facts);
+}
+
 static void on_scattered(void *owner, struct scatter_result *result)
 {
 	struct session *session = owner;
 	struct route *route = &session->route;
 
 	route->scatter = NULL;
+	if (result->outcome == SCATTER_OK && route->explain) {
+		explain_route_start(session, result);
+		return;
+	}
 	if (result->outcome == SCATTER_OK) {
 		session->proxy->counters.routed++;
 		session->proxy->counters.rows += result->rows;
@@ -451,11 +508,8 @@ static void on_scattered(void *owner, struct scatter_result *result)
 	} else if (result->outcome != SCATTER_CANCELLED) {
 		log_failed(session, result);
 	}
-	if (result->outcome == SCATTER_STALE) {
-		session->proxy->counters.stale_maps++;
-		catalog_expire(route->catalog, shardmap_generation(route->map));
-		facts_expire(session->facts);
-	}
+	if (result->outcome == SCATTER_STALE)
+		route_map_is_stale(session);
 	finish(session, outcome_refusal(result->outcome));
 }
 
@@ -481,10 +535,15 @@ void route_execute(struct session *session, const struct wire_bind *bind,
 	request->map = route->map;
 	request->catalog = route->catalog;
 	request->plan = route->plan;
-	request->description = route->description;
+	request->description = route->explain ? route->description->explained : route->description;
 	request->user = session->user;
 	request->database = session->database;
 	put_parameters(route, bind);
 	put_formats(route, bind);
-	route->scatter = scatter_start(session->proxy, request, on_scattered, session);
+	request->timed = route->explain != NULL;
+	route->planned_us = loop_clock_us();
+	if (route->explain && !route->explain->analyze)
+		explain_route_start(session, NULL);
+	else
+		route->scatter = scatter_start(session->proxy, request, on_scattered, session);
 }

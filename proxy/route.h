@@ -13,17 +13,21 @@
 #include <stdint.h>
 
 #include "merge/arena.h"
+#include "parser/explain.h"
 #include "parser/literal.h"
 #include "parser/plan.h"
 #include "proxy/catalog.h"
 #include "proxy/description.h"
 #include "proxy/scatter.h"
 
+struct explain_run;
 struct session;
 struct wire_bind;
 
 struct route {
-	struct arena *arena; /* of this statement; NULL while idle */
+	struct arena *arena;     /* of this statement; NULL while idle */
+	struct explain *explain; /* it is an EXPLAIN, in the arena; else NULL */
+	struct explain_run *run; /* explain_route.c's */
 	struct literal_lifted lifted;
 	unsigned ntypes; /* parameter types that the client declared, in the arena */
 	const uint32_t *types;
@@ -31,8 +35,9 @@ struct route {
 	struct catalog_waiter waiter;
 	unsigned asked; /* facts were asked so often for this statement */
 	unsigned described;
-	uint64_t started_us;
-	bool cancelled; /* by the client, while it was being planned */
+	uint64_t started_us, planned_us;
+	enum refusal refused; /* at the first look */
+	bool cancelled;       /* by the client, while it was being planned */
 
 	struct description *asking; /* being filled by description.c */
 	void (*described_fn)(struct session *session, bool ok);
@@ -71,6 +76,10 @@ void route_execute(struct session *session, const struct wire_bind *bind,
 bool route_may_retry(struct session *session, enum refusal refusal);
 /* Stops whatever waits and frees what was found. */
 void route_reset(struct session *session);
+
+/* For explain_route.c: ends route_execute(); the map has turned out not to hold. */
+void route_finish(struct session *session, enum refusal refusal);
+void route_map_is_stale(struct session *session);
 
 /* Counts the reason and, with log_routed, logs it. */
 void route_refused(struct session *session, enum refusal refusal);

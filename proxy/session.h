@@ -21,6 +21,7 @@
 
 #include "proxy/answer.h"
 #include "proxy/facts.h"
+#include "proxy/footnote.h"
 #include "proxy/proxy.h"
 #include "proxy/replies.h"
 #include "proxy/route.h"
@@ -96,6 +97,7 @@ struct session {
 	unsigned retries;     /* of that message, after a stale shard map */
 	struct route route;
 	struct answer answer;
+	struct footnote footnote;
 };
 
 /* Takes the accepted descriptor over. */

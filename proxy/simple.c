@@ -5,8 +5,6 @@
  * nothing to the coordinator, so that every way to fail ends in one: the
  * message is forwarded as if nobody had looked at it.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "parser/prefilter.h"
@@ -36,10 +34,8 @@ static void put_ready(struct session *session)
 
 static void on_rows_sent(struct session *session)
 {
-	char tag[32];
-
-	snprintf(tag, sizeof(tag), "SELECT %" PRIu64, session->route.rows);
-	wire_put_command_complete(&session->client.out, tag);
+	description_put_complete(session->route.description, &session->client.out,
+	                         session->route.rows);
 	put_ready(session);
 }
 
