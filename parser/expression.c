@@ -88,6 +88,9 @@ static enum refusal check_column(struct expression_scope *scope, PgQuery__Column
 		return REFUSAL_expression;
 	if (ref->n_fields > 1 && !expression_is_relation(scope, ref->fields, ref->n_fields - 1))
 		return REFUSAL_column;
+	/* from PostgreSQL 16 on no column, if not in quotes, which the tree does not tell */
+	if (ref->n_fields == 1 && strcmp(name, "system_user") == 0)
+		return REFUSAL_column;
 	column = shardmap_column(scope->table, name);
 	if (column == NULL) /* also a system column, or the whole row by the table's name */
 		return REFUSAL_column;

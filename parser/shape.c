@@ -42,19 +42,28 @@ static enum refusal check_from(const PgQuery__SelectStmt *select, PgQuery__Range
 	return REFUSAL_none;
 }
 
-/* An integer too large for int4 comes as the text of a float; 1.5 does as well. */
+/*
+ * An integer too large for int4 comes as the text of a float; 1.5 does as well. A string is
+ * int8's where nothing else is said: some drivers write parameters so.
+ */
 static bool read_integer(const PgQuery__AConst *constant, int64_t *value)
 {
 	const char *digits;
 	char *end;
 
-	if (constant->val_case == PG_QUERY__A__CONST__VAL_IVAL) {
+	switch (constant->val_case) {
+	case PG_QUERY__A__CONST__VAL_IVAL:
 		*value = constant->ival->ival;
 		return true;
-	}
-	if (constant->val_case != PG_QUERY__A__CONST__VAL_FVAL)
+	case PG_QUERY__A__CONST__VAL_FVAL:
+		digits = constant->fval->fval;
+		break;
+	case PG_QUERY__A__CONST__VAL_SVAL:
+		digits = constant->sval->sval;
+		break;
+	default:
 		return false;
-	digits = constant->fval->fval;
+	}
 	if (*digits == '\0' || strspn(digits, "0123456789") != strlen(digits))
 		return false;
 	errno = 0;

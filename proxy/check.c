@@ -1,6 +1,7 @@
 /*
  * Check: see check.h. First the coordinator's catalogs (which also tells that
- * it can be reached), then one connection to each node that holds shards.
+ * it can be reached), then one connection to each node that holds shards, and whether
+ * roles have the same passwords there.
  */
 #include "proxy/check.h"
 
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "proxy/catalog.h"
+#include "proxy/check_roles.h"
 #include "proxy/config.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
@@ -24,11 +26,14 @@ struct check {
 	struct catalog_waiter map_waiter;
 	struct pool_waiter pool_waiter;
 	struct pool *pool;
-	unsigned node; /* being reached for */
+	struct worker *worker; /* whose roles are being asked for */
+	struct check_roles *roles;
+	bool coordinator_asked; /* for its roles */
+	unsigned node;          /* being reached for, then */
 	bool failed;
 };
 
-static void reach_nodes(struct check *check);
+static void reach_next(struct check *check);
 
 static void print_version(FILE *out, int version)
 {
@@ -75,7 +80,7 @@ static void on_map(void *owner, bool ok, const char *why)
 	}
 	fprintf(check->out, "coordinator %s: ok\n", check->proxy->coordinator);
 	print_map(check, catalog_map(check->catalog));
-	reach_nodes(check);
+	reach_next(check);
 }
 
 static void print_node(struct check *check, struct worker *worker, const char *why)
@@ -94,36 +99,67 @@ static void print_node(struct check *check, struct worker *worker, const char *w
 	fputs("ok, ", check->out);
 	print_version(check->out, worker_facts(worker)->vector_version);
 	fputc('\n', check->out);
-	pool_give(check->pool, worker);
+}
+
+static void go_on(struct check *check)
+{
+	if (!check->coordinator_asked)
+		check->coordinator_asked = true;
+	else
+		check->node++;
+	reach_next(check);
+}
+
+static void on_roles(void *owner)
+{
+	struct check *check = owner;
+
+	pool_give(check->pool, check->worker);
+	go_on(check);
 }
 
 static void on_worker(void *owner, struct worker *worker, const char *why)
 {
 	struct check *check = owner;
 
-	print_node(check, worker, why);
-	check->node++;
-	reach_nodes(check);
+	check->worker = worker;
+	if (check->coordinator_asked)
+		print_node(check, worker, why);
+	if (worker)
+		check_roles_ask(check->roles, worker, !check->coordinator_asked, on_roles, check);
+	else
+		go_on(check);
 }
 
-static void reach_nodes(struct check *check)
+static void finish(struct check *check, const struct shardmap *map)
 {
-	struct shardmap *map = catalog_map(check->catalog);
-
-	while (map && check->node < shardmap_node_count(map)) {
-		const struct shardmap_node *node = shardmap_node(map, check->node);
-		struct worker *worker;
-
-		check->pool = pools_get(
-		    check->proxy->pools, node->coordinator ? NULL : node->host, node->port,
-		    node->database ? node->database : check->database, check->user);
-		worker = pool_take(check->pool, &check->pool_waiter);
-		if (!worker)
-			return; /* on_worker() goes on */
-		print_node(check, worker, NULL);
-		check->node++;
-	}
+	if (map)
+		check_roles_print_remedy(check->roles, shardmap_provider(map) == SHARDMAP_CITUS);
 	loop_stop(check->proxy->loop);
+}
+
+/* The coordinator, for its roles, then one node after the other. */
+static void reach_next(struct check *check)
+{
+	const struct shardmap *map = catalog_map(check->catalog);
+	struct pools *pools = check->proxy->pools;
+	struct worker *worker;
+
+	if (!check->coordinator_asked) {
+		check->pool = pools_get(pools, NULL, 0, check->database, NULL);
+	} else if (map && check->node < shardmap_node_count(map)) {
+		const struct shardmap_node *node = shardmap_node(map, check->node);
+
+		check->pool =
+		    pools_get(pools, node->coordinator ? NULL : node->host, node->port,
+		              node->database ? node->database : check->database, check->user);
+	} else {
+		finish(check, map);
+		return;
+	}
+	worker = pool_take(check->pool, &check->pool_waiter);
+	if (worker) /* else it comes, or the reason why not */
+		on_worker(check, worker, NULL);
 }
 
 /* libpq's own defaults: the user's name, and the database of that name. */
@@ -153,9 +189,11 @@ int check_run(struct proxy *proxy, FILE *out)
 		check.map_waiter.owner = &check;
 		check.pool_waiter.fn = on_worker;
 		check.pool_waiter.owner = &check;
+		check.roles = check_roles_new(out);
 		check.catalog = catalogs_get(proxy->catalogs, check.database);
 		catalog_load(check.catalog, &check.map_waiter);
 		loop_run(proxy->loop);
+		check_roles_free(check.roles);
 	} else {
 		check.failed = true;
 	}

@@ -108,7 +108,7 @@ static void on_placement(struct provider_table *table, const char *const *values
 
 static void on_part(struct provider_table *table, const char *const *values)
 {
-	if (!values[PART_GROUP] || !values[PART_NAME])
+	if (!values[PART_GROUP] || !values[PART_NAME] || !values[PART_HOST] || !values[PART_PORT])
 		table->table->routable = false; /* nobody has it */
 	else
 		on_placement(table, values, strtoll(values[PART_SHARD], NULL, 10));

@@ -10,8 +10,8 @@
 #include "proxy/proxy.h"
 #include "proxy/tls.h"
 
-static bool make(const struct config *config, struct tls_server **server, char *error,
-                 size_t error_size)
+bool client_tls_make(const struct config *config, struct tls_server **server, char *error,
+                     size_t error_size)
 {
 	bool demand = strncmp(config->client_tls, "verify-", 7) == 0;
 	struct tls_server_options options = {
@@ -36,13 +36,8 @@ static bool make(const struct config *config, struct tls_server **server, char *
 	return *server != NULL;
 }
 
-bool client_tls_load(struct proxy *proxy, char *error, size_t error_size)
+void client_tls_use(struct proxy *proxy, struct tls_server *server)
 {
-	struct tls_server *server;
-
-	if (!make(proxy->config, &server, error, error_size))
-		return false;
 	tls_server_free(proxy->tls);
 	proxy->tls = server;
-	return true;
 }

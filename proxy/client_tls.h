@@ -8,9 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct config;
 struct proxy;
+struct tls_server;
 
-/* Reads certificate, key and authorities. False with a message, and what was stays. */
-bool client_tls_load(struct proxy *proxy, char *error, size_t error_size);
+/* Reads certificate, key and authorities; *server is NULL where TLS is off. False with a
+ * message. */
+bool client_tls_make(const struct config *config, struct tls_server **server, char *error,
+                     size_t error_size);
+/* For clients that come from now on; server is the proxy's then. */
+void client_tls_use(struct proxy *proxy, struct tls_server *server);
 
 #endif

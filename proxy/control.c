@@ -11,6 +11,7 @@
 
 #include "proxy/config.h"
 #include "proxy/drain.h"
+#include "proxy/linger.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
@@ -63,10 +64,23 @@ static void close_listener(struct control *control)
 	control->listener = NULL;
 }
 
+/* Whoever is told now gets to read it, if it reads. */
+static void await_lingers(void *owner)
+{
+	struct control *control = owner;
+
+	if (lingers_count(control->proxy->lingers) > 0)
+		loop_timer_start(control->look, LOOK_MS);
+	else
+		loop_stop(control->proxy->loop);
+}
+
 static void stop(struct control *control)
 {
 	drain_all(control->proxy);
-	loop_stop(control->proxy->loop);
+	loop_timer_free(control->look);
+	control->look = loop_timer_new(control->proxy->loop, await_lingers, control);
+	await_lingers(control);
 }
 
 static void look(void *owner)

@@ -12,9 +12,10 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "proxy/hidden.h"
 #include "proxy/session.h"
 
-#define DESCRIBE_STATEMENT "pgtopk_describe"
+#define SAVEPOINT "pgtopk_description"
 #define FIRST_USER_OID 16384 /* FirstNormalObjectId: not built in from here on */
 #define FLOAT8_OID 701
 #define TEXT_OID 25
@@ -303,15 +304,21 @@ static void on_message(struct session *session, uint8_t type, const uint8_t *bod
 {
 	struct description *description = session->route.asking;
 
-	if (type == WIRE_BE_ParameterDescription)
+	if (type == WIRE_BE_ParameterDescription && !description->parameter_types)
 		read_parameters(session, description, body, len);
-	else if (type == WIRE_BE_RowDescription)
+	else if (type == WIRE_BE_RowDescription && !description->keys)
 		read_fields(session, description, body, len);
-	else if (type == WIRE_BE_ErrorResponse)
+	else if (type == WIRE_BE_ParameterDescription || type == WIRE_BE_RowDescription ||
+	         type == WIRE_BE_ErrorResponse) /* one of each is an answer */
 		description->refusal = REFUSAL_description;
 }
 
-static void on_ready(struct session *session)
+static void put_command(struct iobuf *out, const char *sql)
+{
+	hidden_put(out, sql, strlen(sql), NULL);
+}
+
+static void finish(struct session *session)
 {
 	struct description *description = session->route.asking;
 	bool ok = description->fields && description->refusal != REFUSAL_description;
@@ -323,6 +330,31 @@ static void on_ready(struct session *session)
 	else
 		description_unref(description);
 	session->route.described_fn(session, ok);
+}
+
+static void ignore_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	(void)session;
+	(void)type;
+	(void)body;
+	(void)len;
+}
+
+/* An error must not fail the client's transaction block: its own statement has not begun. */
+static void on_ready(struct session *session)
+{
+	static const struct session_inner inner = {.on_message = ignore_message,
+	                                           .on_ready = finish};
+	struct iobuf *out = &session->coordinator.out;
+
+	if (session->status != 'E') {
+		finish(session);
+		return;
+	}
+	put_command(out, "ROLLBACK TO SAVEPOINT " SAVEPOINT);
+	put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
+	wire_put_bare(out, WIRE_FE_Sync);
+	session_start_inner(session, &inner);
 }
 
 void description_ask(struct session *session, struct plan *plan, unsigned ntypes,
@@ -337,10 +369,14 @@ void description_ask(struct session *session, struct plan *plan, unsigned ntypes
 	description->plan = plan_ref(plan);
 	session->route.asking = description;
 	session->route.described_fn = done;
-	wire_put_parse(out, DESCRIBE_STATEMENT, plan->describe_sql, strlen(plan->describe_sql),
-	               ntypes, types);
-	wire_put_describe(out, 'S', DESCRIBE_STATEMENT);
-	wire_put_close(out, 'S', DESCRIBE_STATEMENT);
+	if (session->status == 'T')
+		put_command(out, "SAVEPOINT " SAVEPOINT);
+	wire_put_parse(out, HIDDEN_NAME, plan->describe_sql, strlen(plan->describe_sql), ntypes,
+	               types);
+	wire_put_describe(out, 'S', HIDDEN_NAME);
+	wire_put_close(out, 'S', HIDDEN_NAME);
+	if (session->status == 'T')
+		put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
 	wire_put_bare(out, WIRE_FE_Sync);
 	session_start_inner(session, &inner);
 }

@@ -22,6 +22,35 @@ struct explain_run {
 	bool surveyed, checked;
 };
 
+/* ---- planning ---- */
+
+bool explain_route_read(struct route *route, const char *sql, size_t len)
+{
+	struct explain explain;
+
+	if (!explain_begins(sql, len) || !explain_parse(sql, len, route->arena, &explain)) {
+		literal_lift(sql, len, route->arena, &route->lifted);
+		return true;
+	}
+	if (explain.format == EXPLAIN_OTHER || !explain.known)
+		return false;
+	route->explain = arena_alloc(route->arena, sizeof(explain));
+	*route->explain = explain;
+	route->lifted.sql = explain.sql;
+	route->lifted.len = explain.len;
+	return true;
+}
+
+void explain_route_describe(struct route *route)
+{
+	struct description *of = route->description;
+
+	if (!route->explain)
+		return;
+	route->description = description_explain(of, route->explain->format == EXPLAIN_JSON);
+	description_unref(of);
+}
+
 static const char *setting(const struct settings *settings, const char *name)
 {
 	const char *value = settings_get(settings, name);
@@ -253,7 +282,7 @@ static void fill(struct explain_run *run, const struct scatter_result *ran)
 	report->nshards = route->table->nshards;
 	report->limit = route->request.limit;
 	report->per_shard = route->request.budget.rows;
-	report->planning_ms = (double)(route->planned_us - route->started_us) / 1000;
+	report->planning_ms = (double)(route->planned_us - run->session->began_us) / 1000;
 	report->nasked = all ? report->nshards : 1;
 	count_lanes(run);
 	if (!ran)

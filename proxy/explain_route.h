@@ -9,8 +9,21 @@
 #ifndef PROXY_EXPLAIN_ROUTE_H
 #define PROXY_EXPLAIN_ROUTE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+struct route;
 struct scatter_result;
 struct session;
+
+/*
+ * What is to be planned (route->lifted): of an EXPLAIN (route->explain) the statement in it, with
+ * its literals left in place, so that they can be read in the plan. False: an EXPLAIN in a way
+ * that is not known here.
+ */
+bool explain_route_read(struct route *route, const char *sql, size_t len);
+/* Makes the description of an explained statement that of its EXPLAIN. */
+void explain_route_describe(struct route *route);
 
 /* session->route.request is made; ran: what ANALYZE's run gave (its rows are freed), or NULL.
  * Ends with route_finish(). */

@@ -62,14 +62,28 @@ static bool is_skipped(struct session *session)
 	return true;
 }
 
-/* An error of our own: the client's messages up to Sync are dropped. */
-static void fail(struct session *session, const struct wire_error *error)
+static void skip_to_sync(struct session *session)
 {
-	journal_settle(session);
-	session_error(session, error);
 	stream_flush(&session->client);
 	session->skipping = true;
 	session_end_work(session);
+}
+
+/* The statement fails, in a transaction block with it: messages up to Sync are dropped. */
+static void fail(struct session *session, const struct wire_error *error)
+{
+	journal_settle(session);
+	session_fail(session, error, skip_to_sync);
+}
+
+/* It was cancelled, or the coordinator has failed what was asked for it. */
+static bool has_failed(struct session *session, enum refusal refusal)
+{
+	if (refusal != REFUSAL_cancelled && refusal != REFUSAL_failed)
+		return false;
+	route_refused(session, refusal);
+	fail(session, refusal == REFUSAL_cancelled ? route_error(session) : NULL);
+	return true;
 }
 
 /* ---- Parse ---- */
@@ -80,10 +94,8 @@ static void on_parsed(struct session *session, enum refusal refusal)
 
 	if (is_skipped(session))
 		return;
-	if (refusal == REFUSAL_cancelled) {
-		fail(session, &session_cancelled);
+	if (has_failed(session, refusal))
 		return;
-	}
 	if (refusal != REFUSAL_none) {
 		struct wire_parse parse;
 		bool ok = wire_read_parse(body(session), body_len(session), &parse);
@@ -140,7 +152,7 @@ static void parse(struct session *session)
 		return;
 	wire_read_parse(body(session), body_len(session), &parse);
 	journal_release_portals_of(session, parse.statement);
-	if (session->status == 'I' && !session->replies.touched &&
+	if (session->status != 'E' && !session->replies.touched &&
 	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
 		fail(session, &error);
 	} else if (!prefilter_is_candidate(parse.query, parse.query_len) ||
@@ -187,15 +199,17 @@ static void on_bound(struct session *session, enum refusal refusal)
 
 	if (is_skipped(session))
 		return;
-	if (refusal == REFUSAL_cancelled) {
-		fail(session, &session_cancelled);
+	if (has_failed(session, refusal))
 		return;
-	}
 	if (refusal == REFUSAL_none && statement && statement->described &&
 	    !description_same(statement->described, session->route.description))
 		refusal = REFUSAL_description; /* the client was told of other columns */
+	if (refusal == REFUSAL_none && statement && !route_takes(session, &bind))
+		refusal = REFUSAL_parameters; /* an error of Bind, not of Execute */
 	if (refusal == REFUSAL_none && statement && !taken && !has_room(session))
 		refusal = REFUSAL_statements;
+	if (refusal == REFUSAL_none && session->status == 'T' && bind.portal[0])
+		refusal = REFUSAL_transaction; /* FETCH may name it, and a savepoint undo it */
 	if (refusal == REFUSAL_none && statement && !taken) {
 		portal = statements_add_portal(&session->statements, statement,
 		                               iobuf_head(&session->message),
@@ -359,9 +373,8 @@ static void on_executed(struct session *session, enum refusal refusal)
 	if (route_may_retry(session, refusal)) {
 		prepare_statement(session, portal->statement, on_execute_prepared);
 	} else if (refusal == REFUSAL_cancelled) {
-		route_refused(session, refusal);
 		statements_drop_portals(&session->statements);
-		fail(session, &session_cancelled);
+		has_failed(session, refusal);
 	} else if (refusal != REFUSAL_none) {
 		fall_back(session, refusal);
 	} else {
@@ -379,10 +392,8 @@ static void on_execute_prepared(struct session *session, enum refusal refusal)
 
 	if (is_skipped(session))
 		return;
-	if (refusal == REFUSAL_cancelled) {
-		fail(session, &session_cancelled);
+	if (has_failed(session, refusal))
 		return;
-	}
 	if (refusal == REFUSAL_none &&
 	    (!portal || !description_same(portal->described, session->route.description)))
 		refusal = REFUSAL_description; /* the coordinator says what it says then */
@@ -457,7 +468,7 @@ static void handle_sync(struct session *session)
 	session->skipping = false;
 	if (session->status == 'I')
 		statements_drop_portals(&session->statements); /* they end with the transaction */
-	if (!replies_idle(&session->replies)) {
+	if (!replies_idle(&session->replies) || body_len(session) > 0) {
 		forward(session);
 		return;
 	}

@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 #include "proxy/config.h"
+#include "proxy/hidden.h"
 #include "proxy/session.h"
 
 /* Settings that change an answer, its format or how long it may take; a worker takes them
@@ -55,9 +56,23 @@ static const char ask_sql[] =
     "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
     " pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
     " pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
-    " session_user, current_user";
-#define FIRST_SETTING 5
-#define ASK_STATEMENT "pgtopk_facts"
+    " session_user, current_user, ";
+#define FIRST_SETTING 6
+
+/*
+ * Whether the open transaction may have written: it has an xid; or it holds a lock that a reader
+ * does not need, because foreign tables and distributed tables are written to without one.
+ */
+static const char wrote_sql[] =
+    "pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL OR EXISTS (SELECT FROM"
+    " pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
+    " AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text"
+    " AND l.mode OPERATOR(pg_catalog.<>) ALL"
+    " (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[]))";
+/* Functions that Citus runs on a worker lock nothing here, but begin a distributed transaction. */
+static const char citus_wrote_sql[] =
+    " OR (SELECT d.transaction_number FROM pg_catalog.get_current_transaction_id() d)"
+    " OPERATOR(pg_catalog.<>) 0::pg_catalog.int8";
 
 struct known_table {
 	char *name;
@@ -72,6 +87,7 @@ struct facts {
 	char *session_user;
 	char *current_user;
 	char *login_user;
+	bool wrote; /* the open transaction, perhaps */
 	struct settings *worker;
 	struct settings *own;
 	bool route_default;
@@ -160,38 +176,25 @@ static void put_settings(struct iobuf *sql, const char *const *names, size_t cou
 	}
 }
 
-static void put_parse(struct iobuf *out)
+static void put_question(struct session *session, const char *table_name, bool citus)
 {
-	static const uint32_t text_oid = 25;
+	struct iobuf *out = &session->coordinator.out;
 	struct iobuf sql;
 
 	iobuf_init(&sql);
 	wire_put_bytes(&sql, ask_sql, strlen(ask_sql));
+	if (session->status == 'T') {
+		wire_put_bytes(&sql, wrote_sql, strlen(wrote_sql));
+		if (citus)
+			wire_put_bytes(&sql, citus_wrote_sql, strlen(citus_wrote_sql));
+	} else {
+		wire_put_bytes(&sql, "false", strlen("false"));
+	}
 	put_settings(&sql, worker_settings, COUNT(worker_settings));
 	put_settings(&sql, own_settings, COUNT(own_settings));
-	wire_put_parse(out, ASK_STATEMENT, (const char *)iobuf_head(&sql), iobuf_len(&sql), 1,
-	               &text_oid);
-	iobuf_fini(&sql);
-}
-
-static void put_question(struct session *session, const char *table_name)
-{
-	struct iobuf *out = &session->coordinator.out;
-	size_t mark;
-
-	put_parse(out);
-	mark = wire_begin(out, WIRE_FE_Bind);
-	wire_put_string(out, "");
-	wire_put_string(out, ASK_STATEMENT);
-	wire_put_u16(out, 0);
-	wire_put_u16(out, 1);
-	wire_put_u32(out, (uint32_t)strlen(table_name));
-	wire_put_bytes(out, table_name, strlen(table_name));
-	wire_put_u16(out, 0);
-	wire_end(out, mark);
-	wire_put_execute(out, "", 0);
-	wire_put_close(out, 'S', ASK_STATEMENT);
+	hidden_put(out, (const char *)iobuf_head(&sql), iobuf_len(&sql), table_name);
 	wire_put_bare(out, WIRE_FE_Sync);
+	iobuf_fini(&sql);
 }
 
 static bool is_true(const struct wire_value *value)
@@ -266,6 +269,7 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	read_table(facts, values);
 	replace(&facts->session_user, &values[3]);
 	replace(&facts->current_user, &values[4]);
+	facts->wrote = is_true(&values[5]);
 	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
 	adopt(&facts->own,
 	      read_settings(own_settings, COUNT(own_settings), settings + COUNT(worker_settings)));
@@ -296,7 +300,7 @@ static void on_ready(struct session *session)
 	facts->done(session, facts->answered);
 }
 
-void facts_ask(struct session *session, const char *table_name,
+void facts_ask(struct session *session, const char *table_name, bool citus,
                void (*done)(struct session *session, bool ok))
 {
 	static const struct session_inner inner = {.on_message = on_message, .on_ready = on_ready};
@@ -313,7 +317,7 @@ void facts_ask(struct session *session, const char *table_name,
 	facts->overfetch_default = session->proxy->config->overfetch;
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
-	put_question(session, table_name);
+	put_question(session, table_name, citus);
 	session_start_inner(session, &inner);
 }
 
@@ -369,6 +373,8 @@ enum refusal facts_check(const struct facts *facts)
 		return REFUSAL_settings;
 	if (!isolation || strcmp(isolation, "read committed") != 0)
 		return REFUSAL_isolation;
+	if (facts->wrote)
+		return REFUSAL_written;
 	return REFUSAL_none;
 }
 
@@ -380,4 +386,24 @@ double facts_overfetch(const struct facts *facts)
 	if (text && config_parse_real(text, 1.0, 100.0, &value))
 		return value;
 	return facts->overfetch_default;
+}
+
+/* As current_setting() writes it: a number and ms, s, min, h or d, or 0. */
+uint64_t facts_statement_timeout_ms(const struct facts *facts)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+	const char *text = settings_get(facts->worker, "statement_timeout");
+	char *end;
+	uint64_t number;
+
+	if (!text)
+		return 0;
+	number = strtoull(text, &end, 10);
+	for (size_t i = 0; i < COUNT(units); i++)
+		if (strcmp(end, units[i].unit) == 0)
+			return number * units[i].ms;
+	return 0;
 }

@@ -38,8 +38,9 @@ bool facts_fresh(const struct facts *facts, uint64_t now_ms, uint64_t ttl_ms);
 const struct facts_table *facts_table(const struct facts *facts, const char *name);
 
 /* Asks by a hidden batch; done() is called when the answer is there or has failed
- * (ok: false). Needs what session_start_inner() needs. */
-void facts_ask(struct session *session, const char *table_name,
+ * (ok: false). citus: the coordinator has that extension. Needs what session_start_inner()
+ * needs. */
+void facts_ask(struct session *session, const char *table_name, bool citus,
                void (*done)(struct session *session, bool ok));
 
 /* REFUSAL_none, or why a fresh session's state forbids routing. */
@@ -50,6 +51,7 @@ struct settings *facts_settings(const struct facts *facts);
 struct settings *facts_own_settings(const struct facts *facts);
 /* The session's own value of a setting, NULL if it has none. */
 const char *facts_value(const struct facts *facts, const char *name);
+uint64_t facts_statement_timeout_ms(const struct facts *facts); /* 0: none */
 double facts_overfetch(const struct facts *facts);
 
 #endif

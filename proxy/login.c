@@ -347,12 +347,18 @@ static bool server_final(struct session *session, const uint8_t *body, size_t le
 	struct login *login = session->login;
 	struct scram_failure failure;
 
-	if (scram_client_verify(login->client, body, len, &failure) != SCRAM_OK) {
+	switch (scram_client_verify(login->client, body, len, &failure)) {
+	case SCRAM_OK:
+		login->state = LOGIN_OK;
+		tell_client(session, AUTH_SASL_FINAL, &login->final);
+		break;
+	case SCRAM_REFUSED:
+		refuse_password(session);
+		break;
+	case SCRAM_BROKEN:
 		refuse(session, &failure);
-		return true;
+		break;
 	}
-	login->state = LOGIN_OK;
-	tell_client(session, AUTH_SASL_FINAL, &login->final);
 	return true;
 }
 

@@ -20,6 +20,7 @@
 #include "proxy/digest.h"
 #include "proxy/keyring.h"
 #include "proxy/limits.h"
+#include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
@@ -68,6 +69,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 	proxy->log = log_new(STDERR_FILENO, log_level_of(config->log_level));
 	proxy->coordinator = name_coordinator(config);
 	proxy->keyring = keyring_new();
+	proxy->lingers = lingers_new(proxy->loop);
 	proxy->by_user = census_new();
 	proxy->by_database = census_new();
 	proxy->by_address = census_new();
@@ -75,7 +77,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
 	proxy->verifiers =
 	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, ERROR_SIZE);
-	if (!proxy->verifiers || !client_tls_load(proxy, error, ERROR_SIZE))
+	if (!proxy->verifiers || !client_tls_make(config, &proxy->tls, error, ERROR_SIZE))
 		return false;
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
@@ -88,6 +90,7 @@ static void proxy_fini(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	lingers_free(proxy->lingers);
 	if (proxy->verifiers)
 		verifiers_free(proxy->verifiers);
 	tls_server_free(proxy->tls);

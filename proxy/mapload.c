@@ -230,7 +230,7 @@ static void on_extension(struct mapload *load, const char *const *values)
 	}
 	if (!load->schema)
 		load->schema = must(strdup(values[1]));
-	for (unsigned i = 0; values[2] && i < 3; i++)
+	for (unsigned i = 0; values[2] && values[3] && i < 3; i++)
 		if (strcmp(values[2], type_names[i]) == 0)
 			load->types[i] = (uint32_t)strtoul(values[3], NULL, 10);
 }
@@ -301,8 +301,14 @@ static void on_check(struct mapload *load, unsigned number, const uint8_t *body,
 	check->answer_len = len;
 }
 
+/* How many of a row's first values cannot be NULL, whatever server it is that answers. */
+static const unsigned required[] = {
+    [ASK_EXTENSIONS] = 2, [ASK_TABLES] = 3,    [ASK_COLUMNS] = 4,
+    [ASK_PARTS] = 2,      [ASK_FUNCTIONS] = 2, [ASK_OPERATORS] = 1,
+};
+
 /* NUL-terminated copies of a row's values, NULL for NULL; those missing are NULL, too. */
-static bool read_values(struct mapload *load, const uint8_t *body, size_t len,
+static bool read_values(struct mapload *load, unsigned id, const uint8_t *body, size_t len,
                         const char *values[MAX_VALUES])
 {
 	struct wire_reader reader;
@@ -325,7 +331,10 @@ static bool read_values(struct mapload *load, const uint8_t *body, size_t len,
 		at[value.len] = '\0';
 		at += value.len + 1;
 	}
-	return values[0] != NULL;
+	for (unsigned i = 0; i < required[id]; i++)
+		if (!values[i])
+			return false;
+	return true;
 }
 
 static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
@@ -339,7 +348,7 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	}
 	if (id == ASK_NOTHING)
 		return;
-	if (!read_values(load, body, len, values)) {
+	if (!read_values(load, id, body, len, values)) {
 		load->malformed = true;
 		return;
 	}

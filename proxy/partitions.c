@@ -158,6 +158,10 @@ static void on_part(struct provider_table *table, const char *const *values)
 	int64_t oid = strtoll(values[PART_OID], NULL, 10);
 
 	provider_list_add(table, LIST_MEMBERS, oid);
+	if (!values[PART_RELKIND] || !values[PART_SCHEMA] || !values[PART_NAME]) {
+		table->table->routable = false;
+		return;
+	}
 	if (is_true(values[PART_PENDING]))
 		table->table->routable = false;
 	if (values[PART_RELKIND][0] == 'p')

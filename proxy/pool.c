@@ -17,11 +17,15 @@
 #include <utlist.h>
 
 #include "proxy/address.h"
+#include "proxy/connector.h"
+#include "proxy/digest.h"
 #include "proxy/greeting.h"
+#include "proxy/keyring.h"
 #include "proxy/pq.h"
 #include "proxy/pq_cancel.h"
 
 #define BACK_OFF_MS 1000
+#define KEYLESS_MS 60000
 /* PostgreSQL waits 5 s for connections to a database that is to be dropped or renamed. */
 #define DESERTED_MS 2000
 
@@ -30,8 +34,9 @@ enum member_state { MEMBER_CONNECTING, MEMBER_GREETING, MEMBER_IDLE, MEMBER_BUSY
 struct member {
 	struct pool *pool;
 	enum member_state state;
-	struct pq_attempt *attempt; /* MEMBER_CONNECTING */
-	struct worker *worker;      /* later */
+	struct connector *connector; /* MEMBER_CONNECTING */
+	struct worker *worker;       /* later */
+	uint8_t keys_digest[DIGEST_LEN];
 	struct greeting greeting;
 	uint64_t idle_since_ms;
 	struct member *prev, *next; /* in pool->idle or pool->others */
@@ -54,6 +59,9 @@ struct pool {
 	bool deserted;  /* no client is connected to the database */
 	uint64_t back_off_until_ms;
 	char *last_error;
+	/* until when keys with that digest are not tried again: they were no help */
+	uint64_t keyless_until_ms;
+	uint8_t keyless_digest[DIGEST_LEN];
 	UT_hash_handle hh;
 };
 
@@ -146,7 +154,7 @@ static void free_member(struct member *member)
 	struct pool *pool = member->pool;
 
 	unlink_member(member);
-	pq_attempt_free(member->attempt);
+	connector_free(member->connector);
 	worker_free(member->worker);
 	free(member);
 	schedule(pool);
@@ -197,17 +205,46 @@ static void on_greeted(void *owner, const char *error)
 	set_state(member, MEMBER_IDLE);
 }
 
-static void on_connected(void *owner, struct pq_link *link, const char *error)
+static void digest_of(const struct scram_keys *keys, uint8_t digest[DIGEST_LEN])
+{
+	digest_sha256(keys->client_key, sizeof(keys->client_key), digest);
+}
+
+/* NULL: there are none, or they have just been refused. */
+static const struct scram_keys *usable_keys(const struct pool *pool)
+{
+	const struct pools *pools = pool->pools;
+	const struct scram_keys *keys =
+	    pool->user && pools->keyring ? keyring_get(pools->keyring, pool->user) : NULL;
+	uint8_t digest[DIGEST_LEN];
+
+	if (!keys || loop_now_ms(pools->loop) >= pool->keyless_until_ms)
+		return keys;
+	digest_of(keys, digest);
+	return memcmp(digest, pool->keyless_digest, sizeof(digest)) == 0 ? NULL : keys;
+}
+
+static void on_connected(void *owner, struct pq_link *link, const char *error,
+                         const char *keys_error)
 {
 	struct member *member = owner;
+	struct pool *pool = member->pool;
+	struct pools *pools = pool->pools;
 
-	member->attempt = NULL;
+	member->connector = NULL;
+	if (keys_error) {
+		log_event(pools->log, LOG_DEBUG, "worker_keys_refused",
+		          "address=%s database=%s user=%s error=%s", log_quote(pool->address.text),
+		          log_quote(pool->database), log_quote(pool->user), log_quote(keys_error));
+		memcpy(pool->keyless_digest, member->keys_digest, DIGEST_LEN);
+		pool->keyless_until_ms = loop_now_ms(pools->loop) + KEYLESS_MS;
+	}
 	if (!link) {
 		connect_failed(member, error);
 		return;
 	}
 	set_state(member, MEMBER_GREETING);
-	member->worker = worker_new(member->pool->pools->loop, link);
+	member->worker = worker_new(pools->loop, link);
 	worker_keep(member->worker, on_idle_lost, member);
 	greeting_run(&member->greeting, member->worker, on_greeted, member);
 }
@@ -215,26 +252,24 @@ static void on_connected(void *owner, struct pq_link *link, const char *error)
 static void start_member(struct pool *pool)
 {
 	struct pools *pools = pool->pools;
+	const struct scram_keys *keys = usable_keys(pool);
 	struct member *member = must(calloc(1, sizeof(*member)));
+	struct keylogin_target target = {.user = pool->user, .database = pool->database};
 	char port[16];
-	const char *const keywords[] = {"dbname", "user", "host", "port", NULL};
-	const char *values[] = {pool->database, pool->user, NULL, NULL, NULL};
-	struct pq_target target = {
-	    .conninfo = pool->coordinator ? pools->config->coordinator : pools->config->worker,
-	    .keywords = keywords,
-	    .values = values,
-	};
 
+	target.conninfo = pool->coordinator ? pools->config->coordinator : pools->config->worker;
 	if (!pool->coordinator) {
 		snprintf(port, sizeof(port), "%d", pool->address.port);
-		values[2] = pool->address.host;
-		values[3] = port;
+		target.host = pool->address.host;
+		target.port = port;
 	}
 	member->pool = pool;
 	link_member(member, MEMBER_CONNECTING);
-	member->attempt =
-	    pq_connect(pools->loop, pools->cancels, &target,
-	               (uint64_t)pools->config->connect_timeout, on_connected, member);
+	if (keys)
+		digest_of(keys, member->keys_digest);
+	member->connector =
+	    connector_start(pools->loop, pools->cancels, &target, keys,
+	                    (uint64_t)pools->config->connect_timeout, on_connected, member);
 }
 
 static bool may_connect(const struct pool *pool)
@@ -277,7 +312,7 @@ static struct worker *pop_idle(struct pool *pool)
 /* Nobody can serve them before the back-off ends: they would only lose time. */
 static void refuse_all(struct pool *pool)
 {
-	char why[256];
+	char why[512];
 
 	snprintf(why, sizeof(why), "%s", pool->last_error);
 	for (unsigned n = pool->stats.waiting; n > 0 && pool->waiting;

@@ -17,7 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/delivery.h"
+#include "proxy/iobuf.h"
 #include "proxy/pq_cancel.h"
+#include "proxy/wire.h"
 
 #define MAX_KEYWORDS 96
 
@@ -41,6 +44,8 @@ struct pq_link {
 	struct pq_peer peer;       /* when dialled */
 	const char *other_sslmode; /* when dialled; a literal */
 	struct pq_cancels *cancels;
+	char *conninfo;           /* when dialled and logged in */
+	struct iobuf request;     /* the CancelRequest of such a one */
 	struct pq_cancel *cancel; /* on its way */
 	void (*on_cancelled)(void *owner);
 	void *cancel_owner;
@@ -318,6 +323,8 @@ void pq_link_free(struct pq_link *link)
 		PQfinish(link->conn);
 	else
 		close(link->fd);
+	iobuf_fini(&link->request);
+	free(link->conninfo);
 	free(link->peer.host);
 	free(link->peer.hostaddr);
 	free(link->peer.port);
@@ -356,15 +363,36 @@ static void on_cancelled(void *owner)
 		done(link->cancel_owner);
 }
 
+void pq_link_set_key(struct pq_link *link, struct pq_cancels *cancels, const char *conninfo,
+                     const uint8_t *key, size_t len)
+{
+	assert(len > 4 && iobuf_len(&link->request) == 0);
+	link->cancels = cancels;
+	link->conninfo = must(strdup(conninfo));
+	wire_put_cancel(&link->request, wire_u32(key), key + 4, len - 4);
+}
+
+static struct pq_cancel *deliver(struct pq_link *link)
+{
+	const char *keywords[DELIVERY_KEYWORDS], *values[DELIVERY_KEYWORDS];
+	struct pq_target target;
+
+	delivery_target(&target, link->conninfo, &link->peer, keywords, values);
+	return pq_cancels_deliver(link->cancels, &target, iobuf_head(&link->request),
+	                          iobuf_len(&link->request), on_cancelled, link);
+}
+
 void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner)
 {
-	PGcancel *request;
+	PGcancel *request = NULL;
 
-	if (link->cancel || !(request = PQgetCancel(link->conn)))
+	if (link->cancel ||
+	    (iobuf_len(&link->request) == 0 && !(request = PQgetCancel(link->conn))))
 		return;
 	link->on_cancelled = done;
 	link->cancel_owner = owner;
-	link->cancel = pq_cancels_send(link->cancels, request, on_cancelled, link);
+	link->cancel =
+	    request ? pq_cancels_send(link->cancels, request, on_cancelled, link) : deliver(link);
 }
 
 bool pq_link_cancelling(const struct pq_link *link)

@@ -11,6 +11,7 @@
 #define PROXY_PQ_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proxy/loop.h"
@@ -65,6 +66,14 @@ const struct pq_peer *pq_link_peer(const struct pq_link *link);
  * else NULL.
  */
 const char *pq_link_other_sslmode(const struct pq_link *link);
+
+/*
+ * A dialled link has been logged in: key is BackendKeyData's body (Int32 process ID and
+ * key), conninfo what it was dialled with; both are copied. Without it a dialled link
+ * cannot be cancelled.
+ */
+void pq_link_set_key(struct pq_link *link, struct pq_cancels *cancels, const char *conninfo,
+                     const uint8_t *key, size_t len);
 
 /*
  * Sends a CancelRequest for what the link is doing. While it is on its way

@@ -14,18 +14,26 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <utlist.h>
 
+#include "proxy/delivery.h"
+
+#define DELIVERY_TIMEOUT_MS 10000
 #define MAX_CANCEL_THREADS 64
 #define CANCEL_STACK (256 * 1024)
 
 struct pq_cancel {
-	PGcancel *request;
-	void (*done)(void *owner); /* NULL: forgotten */
+	PGcancel *request;          /* libpq's */
+	struct delivery *delivery;  /* or ours */
+	struct pq_cancels *cancels; /* when ours */
+	void (*done)(void *owner);  /* NULL: forgotten */
 	void *owner;
-	struct pq_cancel *next;
+	struct pq_cancel *prev, *next;
 };
 
 struct pq_cancels {
+	struct loop *loop;
+	struct pq_cancel *deliveries;
 	pthread_mutex_t mutex; /* guards what follows */
 	unsigned refs;
 	unsigned threads;
@@ -161,6 +169,7 @@ struct pq_cancels *pq_cancels_new(struct loop *loop)
 		free(cancels);
 		return NULL;
 	}
+	cancels->loop = loop;
 	cancels->refs = 1;
 	pthread_mutex_init(&cancels->mutex, NULL);
 	cancels->io = loop_io_new(loop, cancels->event_fd, on_finished, cancels);
@@ -173,6 +182,13 @@ void pq_cancels_free(struct pq_cancels *cancels)
 	if (!cancels)
 		return;
 	loop_io_free(cancels->io);
+	while (cancels->deliveries) {
+		struct pq_cancel *cancel = cancels->deliveries;
+
+		DL_DELETE(cancels->deliveries, cancel);
+		delivery_free(cancel->delivery);
+		free(cancel);
+	}
 	pthread_mutex_lock(&cancels->mutex);
 	cancels->closed = true;
 	cancels_unref_locked(cancels);
@@ -198,6 +214,31 @@ struct pq_cancel *pq_cancels_send(struct pq_cancels *cancels, void *request,
 		}
 	}
 	pthread_mutex_unlock(&cancels->mutex);
+	return cancel;
+}
+
+static void on_delivered(void *owner)
+{
+	struct pq_cancel *cancel = owner;
+
+	DL_DELETE(cancel->cancels->deliveries, cancel);
+	if (cancel->done)
+		cancel->done(cancel->owner);
+	free(cancel);
+}
+
+struct pq_cancel *pq_cancels_deliver(struct pq_cancels *cancels, const struct pq_target *target,
+                                     const uint8_t *message, size_t len, void (*done)(void *owner),
+                                     void *owner)
+{
+	struct pq_cancel *cancel = must(calloc(1, sizeof(*cancel)));
+
+	cancel->cancels = cancels;
+	cancel->done = done;
+	cancel->owner = owner;
+	DL_APPEND(cancels->deliveries, cancel);
+	cancel->delivery = delivery_start(cancels->loop, target, message, len, DELIVERY_TIMEOUT_MS,
+	                                  on_delivered, cancel);
 	return cancel;
 }
 

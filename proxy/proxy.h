@@ -15,6 +15,7 @@ struct census;
 struct config;
 struct descriptions;
 struct keyring;
+struct lingers;
 struct log;
 struct loop;
 struct plancache;
@@ -52,6 +53,7 @@ struct proxy {
 	struct session *sessions; /* all of them */
 	struct session *by_key;   /* those that can be cancelled; hash */
 	struct cancel *cancels;   /* requests on their way to the coordinator */
+	struct lingers *lingers;
 	struct census *by_user, *by_database, *by_address;
 	unsigned session_count;
 	uint64_t last_session_id;

@@ -18,6 +18,9 @@
 #include "proxy/pq.h"
 #include "proxy/session.h"
 
+#define LOGIN_ERROR_MAX 30000 /* libpq's MAX_ERRLEN */
+#define UNASKED_MAX (1024 * 1024)
+
 enum action {
 	ACTION_FORWARD,
 	ACTION_WAIT, /* for the rest of the message */
@@ -77,6 +80,8 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 	switch (type) {
 	case WIRE_FE_Query:
 	case WIRE_FE_Parse:
+		if (session->replies.copying_in && !tracked)
+			return ACTION_FORWARD; /* the server objects to the type */
 		if (small && have < total)
 			return ACTION_WAIT;
 		if (small && tracked && type == WIRE_FE_Parse)
@@ -91,12 +96,21 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 	case WIRE_FE_Describe:
 	case WIRE_FE_Execute:
 	case WIRE_FE_Close:
-	case WIRE_FE_Flush:
 		if (!tracked)
 			return ACTION_FORWARD;
 		if (small)
 			return have < total ? ACTION_WAIT : ACTION_KEEP;
 		break;
+	case WIRE_FE_Flush:
+		if (total != WIRE_HEADER) { /* answered by an error */
+			if (tracked)
+				journal_abandon(session, false);
+			replies_expect(&session->replies, REPLY_PARSE, false);
+			return ACTION_FORWARD;
+		}
+		if (!tracked)
+			return ACTION_FORWARD;
+		return have < total ? ACTION_WAIT : ACTION_KEEP;
 	case WIRE_FE_Sync:
 		if (tracked || session->skipping)
 			return have < total ? ACTION_WAIT : ACTION_KEEP;
@@ -197,9 +211,21 @@ static void decide(struct session *session, uint8_t type, size_t total, enum act
 	}
 }
 
-/* What is no message of the protocol: the coordinator judges it, and all that follows. */
-static void let_through(struct session *session)
+/* A type that a session may send, whatever the length. */
+static bool is_known(uint8_t type)
 {
+	return type != WIRE_FE_Password && wire_frontend_length_ok(type, WIRE_HEADER);
+}
+
+/*
+ * What is no message of the protocol: the coordinator judges it, and all that follows. About
+ * a type that is none it says something, behind our answers; else it just hangs up.
+ */
+static void let_through(struct session *session, uint8_t type)
+{
+	if (!is_known(type))
+		journal_settle(session);
+	session->astray = true;
 	session->client_dropped = false;
 	session->client_left = SIZE_MAX;
 }
@@ -211,9 +237,13 @@ static bool login_message(struct session *session, uint8_t type, size_t total, s
 	struct iobuf body;
 
 	send_run(session, run);
-	if (total > WIRE_AUTHENTICATION_MAX) {
-		session_close(session, "protocol_violation");
+	if (type != WIRE_FE_Password) { /* its length does not matter */
+		login_client_message(session, type, NULL, 0);
 		return false;
+	}
+	if (total > WIRE_AUTHENTICATION_MAX) {
+		let_through(session, type);
+		return true;
 	}
 	if (iobuf_len(in) < total)
 		return false;
@@ -229,25 +259,29 @@ static bool login_message(struct session *session, uint8_t type, size_t total, s
 static bool client_message(struct session *session, size_t *run)
 {
 	struct iobuf *in = &session->client.in;
-	const uint8_t *message = iobuf_head(in) + *run;
+	const uint8_t *message;
 	size_t have = iobuf_len(in) - *run;
 	enum action action = ACTION_FORWARD;
 	uint8_t type;
 	size_t total;
 
+	if (have < WIRE_HEADER)
+		return false;
+	message = iobuf_head(in) + *run;
 	switch (wire_frame(message, have, &type, &total)) {
 	case WIRE_FRAME_MORE:
 		return false;
 	case WIRE_FRAME_BAD:
-		let_through(session);
+		let_through(session, message[0]);
 		return true;
 	case WIRE_FRAME_OK:
 		break;
 	}
 	if (login_keeps(session))
 		return login_message(session, type, total, run);
-	if (!wire_frontend_length_ok(type, total)) {
-		let_through(session);
+	if (!wire_frontend_length_ok(type, total) || session->leaving ||
+	    (session->phase == SESSION_READY && !is_known(type))) {
+		let_through(session, type);
 		return true;
 	}
 	if (session->phase == SESSION_READY && !session->replication) {
@@ -275,6 +309,19 @@ static bool may_go_on(const struct session *session)
 	       !client_is_behind(session) && !login_holds(session) && session->cancels_on_way == 0;
 }
 
+/*
+ * The coordinator, too, hears that the client says no more, a message's first half included:
+ * it ends, and so does the session.
+ */
+static void pass_end(struct session *session)
+{
+	size_t rest = iobuf_len(&session->client.in);
+
+	session->leaving = true;
+	send_run(session, &rest);
+	stream_end(&session->coordinator);
+}
+
 void relay_client_input(struct session *session)
 {
 	size_t run = 0;
@@ -293,6 +340,8 @@ void relay_client_input(struct session *session)
 		return;
 	if (session->coordinator.fd >= 0)
 		send_run(session, &run);
+	if (waiting && session->client_ended)
+		pass_end(session);
 	if (!session->busy && iobuf_len(&session->client.out) > 0)
 		stream_flush(&session->client);
 	session_balance(session);
@@ -349,6 +398,8 @@ static void inner_message(struct session *session, uint8_t type, const uint8_t *
 
 	if (type == WIRE_BE_ErrorResponse && is_fatal(body, len))
 		stream_write(&session->client, body - WIRE_HEADER, len + WIRE_HEADER);
+	else if (type == WIRE_BE_ErrorResponse && !session->on_failed)
+		iobuf_append(&session->error, body - WIRE_HEADER, len + WIRE_HEADER);
 	if (type != WIRE_BE_ReadyForQuery) {
 		if (type != WIRE_BE_NoticeResponse)
 			inner->on_message(session, type, body, len);
@@ -402,9 +453,17 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 	return visible;
 }
 
-/* Messages that are waited for as a whole have no reason to be long. */
-static bool is_credible(uint8_t type, size_t total)
+/* While SCRAM is handled here, only these come: who needs no proof is not the coordinator. */
+static bool is_of_scram(uint8_t type)
 {
+	return is_of_login(type) || type == WIRE_BE_NoticeResponse;
+}
+
+/* Messages that are waited for as a whole have no reason to be long. */
+static bool is_credible(const struct session *session, uint8_t type, size_t total)
+{
+	if (login_keeps(session) && !is_of_scram(type))
+		return false;
 	switch (type) {
 	case WIRE_BE_ReadyForQuery:
 		return total == WIRE_HEADER + 1;
@@ -415,8 +474,20 @@ static bool is_credible(uint8_t type, size_t total)
 	case WIRE_BE_CommandComplete:
 		return total <= WIRE_SMALL_MESSAGE_MAX;
 	default:
-		return true;
+		return total <= UNASKED_MAX || session->inner ||
+		       (!session->login && !replies_drained(&session->replies));
 	}
+}
+
+/*
+ * A server that cannot so much as fork says why in protocol 2, without a length; libpq
+ * tells it from a message of protocol 3 in the same way.
+ */
+static bool is_old_error(const struct session *session, enum wire_frame frame,
+                         const uint8_t *message, size_t total)
+{
+	return login_holds(session) && message[0] == WIRE_BE_ErrorResponse &&
+	       (frame == WIRE_FRAME_BAD || total > LOGIN_ERROR_MAX);
 }
 
 /*
@@ -462,15 +533,22 @@ static bool login_reply(struct session *session, uint8_t type, size_t total, siz
 static bool coordinator_message(struct session *session, size_t *run)
 {
 	struct iobuf *in = &session->coordinator.in;
-	const uint8_t *message = iobuf_head(in) + *run;
+	const uint8_t *message;
 	size_t have = iobuf_len(in) - *run, total;
 	enum wire_frame frame;
 	uint8_t type;
 
+	if (have < WIRE_HEADER)
+		return false;
+	message = iobuf_head(in) + *run;
 	frame = wire_frame(message, have, &type, &total);
 	if (frame == WIRE_FRAME_MORE)
 		return false;
-	if (frame == WIRE_FRAME_BAD || !is_credible(type, total)) {
+	if (is_old_error(session, frame, message, total)) {
+		session->coordinator_left = SIZE_MAX;
+		return true;
+	}
+	if (frame == WIRE_FRAME_BAD || !is_credible(session, type, total)) {
 		session_fatal(session, "08P01",
 		              "the coordinator sent a message that is not well formed",
 		              "protocol_violation");

@@ -75,30 +75,19 @@ static void on_change(void *owner, const struct config_change *change)
 		          change->option, log_quote(change->from), log_quote(change->to));
 }
 
-/*
- * What was made of the configuration at the start and is not read when it is needed is made
- * anew here, from the values that now hold; files too, for a certificate is renewed under
- * its old name. What fails is logged as reload_failed and its old one stays in use.
- */
-static void rebuild(struct proxy *proxy)
-{
-	char error[ERROR_SIZE];
-
-	if (!client_tls_load(proxy, error, sizeof(error)))
-		log_event(proxy->log, LOG_ERROR, "reload_failed", "error=%s", log_quote(error));
-	if (!verifiers_reload(proxy->verifiers, error, sizeof(error)))
-		log_event(proxy->log, LOG_ERROR, "reload_failed", "error=%s", log_quote(error));
-}
-
 void reload_run(struct proxy *proxy, struct config *config, int argc, char **argv)
 {
 	struct report report = {.log = proxy->log};
 	enum log_level before, after;
+	struct tls_server *tls;
 	char error[ERROR_SIZE];
 	struct config *fresh = read_again(proxy->log, argc, argv, error, sizeof(error));
 
-	if (!fresh) {
+	/* files too: a certificate is renewed under its old name. Before the rules change, or
+	 * they would be checked with what cannot tell, a verify-ca without its authorities */
+	if (!fresh || !client_tls_make(fresh, &tls, error, sizeof(error))) {
 		log_event(proxy->log, LOG_ERROR, "reload_failed", "error=%s", log_quote(error));
+		config_free(fresh);
 		return;
 	}
 	/* by the more talkative of both levels, else the change of the level itself is lost */
@@ -107,7 +96,9 @@ void reload_run(struct proxy *proxy, struct config *config, int argc, char **arg
 	log_set_level(proxy->log, before < after ? before : after);
 	config_adopt(config, fresh, on_change, &report);
 	config_free(fresh);
-	rebuild(proxy);
+	client_tls_use(proxy, tls);
+	if (!verifiers_reload(proxy->verifiers, error, sizeof(error)))
+		log_event(proxy->log, LOG_ERROR, "reload_failed", "error=%s", log_quote(error));
 	log_event(proxy->log, LOG_INFO, "reload_done", "changed=%u restart_needed=%u",
 	          report.changed, report.restarts);
 	log_set_level(proxy->log, after);

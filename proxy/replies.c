@@ -108,12 +108,12 @@ static void failed(struct replies *replies)
 		replies->failed = true;
 }
 
-/* COPY FROM STDIN by Execute: a Sync that the client had sent ahead of CopyDone is ignored. */
+/* COPY FROM STDIN: a Sync that the client had sent ahead of CopyDone is ignored. */
 static void copy_began(struct replies *replies)
 {
 	bool ended = head(replies) & COPY_ENDED;
 
-	if (KIND(head(replies)) != REPLY_EXECUTE)
+	if (KIND(head(replies)) != REPLY_EXECUTE && KIND(head(replies)) != REPLY_QUERY)
 		return;
 	while (!ended && replies->count > 1) {
 		size_t second = (replies->first + 1) & (replies->cap - 1);

@@ -52,6 +52,8 @@ static void on_facts(struct session *session, bool ok)
 {
 	if (ok)
 		route_advance(session);
+	else if (session->status == 'E') /* a time-out, say: it has failed the block */
+		finish(session, REFUSAL_failed);
 	else
 		finish(session, REFUSAL_settings);
 }
@@ -67,7 +69,7 @@ static void on_description(struct session *session, bool ok)
 /* Whether the session's place in its transaction and pipeline allows routing. */
 static enum refusal check_place(const struct session *session)
 {
-	if (session->status != 'I')
+	if (session->status == 'E')
 		return REFUSAL_transaction;
 	if (session->replies.failed || session->replies.touched)
 		return REFUSAL_pipeline;
@@ -107,7 +109,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, on_facts);
+	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS, on_facts);
 	return false;
 }
 
@@ -192,13 +194,7 @@ static void route_advance(struct session *session)
 	}
 	if (!describe(session))
 		return;
-	if (route->explain) {
-		struct description *of = route->description;
-
-		route->description =
-		    description_explain(of, route->explain->format == EXPLAIN_JSON);
-		description_unref(of);
-	}
+	explain_route_describe(route);
 	finish(session, route->description->refusal);
 }
 
@@ -207,23 +203,12 @@ static void refuse_at_once(struct session *session)
 	finish(session, session->route.refused);
 }
 
-/* What is to be planned: of an EXPLAIN the statement in it, with its literals left in place
- * so that they can be read in the plan. */
 static enum refusal read_text(struct session *session, const char *sql, size_t len)
 {
 	struct route *route = &session->route;
-	struct explain explain;
 
-	if (!explain_begins(sql, len) || !explain_parse(sql, len, route->arena, &explain)) {
-		literal_lift(sql, len, route->arena, &route->lifted);
-	} else if (explain.format == EXPLAIN_OTHER || !explain.known) {
+	if (!explain_route_read(route, sql, len))
 		return REFUSAL_explain;
-	} else {
-		route->explain = arena_alloc(route->arena, sizeof(explain));
-		*route->explain = explain;
-		route->lifted.sql = explain.sql;
-		route->lifted.len = explain.len;
-	}
 	return plancache_query(session->proxy->plans, route->lifted.sql, route->lifted.len,
 	                       &route->query);
 }
@@ -239,7 +224,6 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
 	route->ntypes = ntypes;
 	route->types = (const uint32_t *)arena_strndup(route->arena, (const char *)types,
 	                                               ntypes * sizeof(*types));
-	route->started_us = loop_clock_us();
 	route->waiter.fn = on_map;
 	route->waiter.owner = session;
 	route->catalog = catalogs_get(session->proxy->catalogs, session->database);
@@ -258,6 +242,8 @@ void route_reset(struct session *session)
 
 	catalog_cancel(&route->waiter);
 	explain_route_reset(session);
+	if (route->timing)
+		loop_timer_stop(session->timer);
 	if (route->scatter)
 		scatter_abandon(route->scatter);
 	description_unref(route->asking);
@@ -268,6 +254,59 @@ void route_reset(struct session *session)
 	topk_free(route->topk);
 	arena_free(route->arena);
 	memset(route, 0, sizeof(*route));
+}
+
+/* ---- time ---- */
+
+static uint64_t elapsed_ms(const struct session *session)
+{
+	return (loop_clock_us() - session->began_us) / 1000;
+}
+
+/* statement_timeout is about all of it: planning, waiting, every pass over the shards. */
+static void start_timer(struct session *session)
+{
+	uint64_t timeout = facts_statement_timeout_ms(session->facts);
+	uint64_t elapsed = elapsed_ms(session);
+
+	if (timeout == 0)
+		return;
+	session->route.timing = true;
+	session->route.timeout_ms = timeout;
+	loop_timer_start(session->timer, timeout > elapsed ? timeout - elapsed : 0);
+}
+
+void route_time_out(struct session *session)
+{
+	struct route *route = &session->route;
+
+	if (!route->timing)
+		return;
+	route->timed_out = true;
+	if (route->scatter)
+		scatter_cancel(route->scatter);
+}
+
+/* The workers have the same statement_timeout, and one may be quicker than we. */
+static bool has_timed_out(const struct session *session)
+{
+	return session->route.timing && elapsed_ms(session) >= session->route.timeout_ms;
+}
+
+const struct wire_error *route_error(const struct session *session)
+{
+	static const struct wire_error cancelled = {
+	    .severity = "ERROR",
+	    .sqlstate = "57014",
+	    .message = "canceling statement due to user request",
+	};
+	static const struct wire_error timed_out = {
+	    .severity = "ERROR",
+	    .sqlstate = "57014",
+	    .message = "canceling statement due to statement timeout",
+	};
+
+	return session->route.timed_out ? &timed_out : &cancelled;
 }
 
 bool route_may_retry(struct session *session, enum refusal refusal)
@@ -449,7 +488,7 @@ static void log_routed(const struct session *session, const struct scatter_resul
 	          result->lanes, request->limit, request->budget.rows * request->table->nshards,
 	          result->received, result->rows, request->budget.ef_search,
 	          result->refilled ? "yes" : "no",
-	          (double)(loop_clock_us() - route->started_us) / 1000.);
+	          (double)(loop_clock_us() - session->began_us) / 1000.);
 }
 
 static void log_failed(const struct session *session, const struct scatter_result *result)
@@ -495,6 +534,13 @@ static void on_scattered(void *owner, struct scatter_result *result)
 	struct route *route = &session->route;
 
 	route->scatter = NULL;
+	if (result->outcome == SCATTER_FAILED && has_timed_out(session)) {
+		route->timed_out = true;
+		result->outcome = SCATTER_CANCELLED;
+	}
+	if (route->timing)
+		loop_timer_stop(session->timer);
+	route->timing = false;
 	if (result->outcome == SCATTER_OK && route->explain) {
 		explain_route_start(session, result);
 		return;
@@ -511,6 +557,11 @@ static void on_scattered(void *owner, struct scatter_result *result)
 	if (result->outcome == SCATTER_STALE)
 		route_map_is_stale(session);
 	finish(session, outcome_refusal(result->outcome));
+}
+
+bool route_takes(const struct session *session, const struct wire_bind *bind)
+{
+	return bind_fits(&session->route, bind);
 }
 
 void route_execute(struct session *session, const struct wire_bind *bind,
@@ -542,8 +593,10 @@ void route_execute(struct session *session, const struct wire_bind *bind,
 	put_formats(route, bind);
 	request->timed = route->explain != NULL;
 	route->planned_us = loop_clock_us();
-	if (route->explain && !route->explain->analyze)
+	if (route->explain && !route->explain->analyze) {
 		explain_route_start(session, NULL);
-	else
-		route->scatter = scatter_start(session->proxy, request, on_scattered, session);
+		return;
+	}
+	start_timer(session);
+	route->scatter = scatter_start(session->proxy, request, on_scattered, session);
 }

@@ -23,6 +23,7 @@
 struct explain_run;
 struct session;
 struct wire_bind;
+struct wire_error;
 
 struct route {
 	struct arena *arena;     /* of this statement; NULL while idle */
@@ -35,9 +36,12 @@ struct route {
 	struct catalog_waiter waiter;
 	unsigned asked; /* facts were asked so often for this statement */
 	unsigned described;
-	uint64_t started_us, planned_us;
+	uint64_t planned_us;
 	enum refusal refused; /* at the first look */
 	bool cancelled;       /* by the client, while it was being planned */
+	bool timing;          /* session->timer runs for it */
+	bool timed_out;       /* it is cancelled for that */
+	uint64_t timeout_ms;  /* statement_timeout */
 
 	struct description *asking; /* being filled by description.c */
 	void (*described_fn)(struct session *session, bool ok);
@@ -65,6 +69,9 @@ struct route {
  */
 void route_prepare(struct session *session, const char *sql, size_t len, unsigned ntypes,
                    const uint32_t *types, void (*done)(struct session *session, enum refusal));
+/* After route_prepare(): could the coordinator take that Bind message? False: it finds an error
+ * in its numbers of values and formats. */
+bool route_takes(const struct session *session, const struct wire_bind *bind);
 /*
  * Asks the shards, after route_prepare(): bind holds the client's parameters and
  * formats (NULL: none, all text) and must live until then. `done` is called with
@@ -73,6 +80,10 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
  */
 void route_execute(struct session *session, const struct wire_bind *bind,
                    void (*done)(struct session *session, enum refusal));
+/* What a client is told of REFUSAL_cancelled: a user's request, or statement_timeout. */
+const struct wire_error *route_error(const struct session *session);
+/* The session's timer has ended while it is SESSION_READY. */
+void route_time_out(struct session *session);
 bool route_may_retry(struct session *session, enum refusal refusal);
 /* Stops whatever waits and frees what was found. */
 void route_reset(struct session *session);

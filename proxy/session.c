@@ -14,6 +14,7 @@
 #include "proxy/cancel.h"
 #include "proxy/census.h"
 #include "proxy/config.h"
+#include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/login.h"
 #include "proxy/pool.h"
@@ -40,17 +41,16 @@ static const struct stream_ops coordinator_ops = {
     .on_closed = on_coordinator_closed,
 };
 
-const struct wire_error session_cancelled = {
-    .severity = "ERROR",
-    .sqlstate = "57014",
-    .message = "canceling statement due to user request",
-};
-
 /* ---- birth ---- */
 
 static void on_timeout(void *owner)
 {
-	session_close(owner, "login_timeout");
+	struct session *session = owner;
+
+	if (session->phase == SESSION_READY)
+		route_time_out(session);
+	else
+		session_close(session, "login_timeout");
 }
 
 void session_open(struct proxy *proxy, int fd)
@@ -70,6 +70,7 @@ void session_open(struct proxy *proxy, int fd)
 	iobuf_init(&session->journal);
 	iobuf_init(&session->held);
 	iobuf_init(&session->message);
+	iobuf_init(&session->error);
 	DL_APPEND(proxy->sessions, session);
 	proxy->session_count++;
 	proxy->counters.clients++;
@@ -103,6 +104,7 @@ static void free_session(void *owner)
 	iobuf_fini(&session->journal);
 	iobuf_fini(&session->held);
 	iobuf_fini(&session->message);
+	iobuf_fini(&session->error);
 	facts_free(session->facts);
 	shard_settings_fini(&session->shard_settings);
 	free(session->user);
@@ -127,7 +129,10 @@ void session_close(struct session *session, const char *reason)
 	session->timer = NULL;
 	login_free(session->login);
 	session->login = NULL;
-	stream_close(&session->client);
+	if (session->told && !session->client.ended && !session->client.broken)
+		lingers_close(proxy->lingers, stream_detach(&session->client));
+	else
+		stream_close(&session->client);
 	session->client_tls = NULL;
 	hang_up(session);
 	cancel_forget(session);
@@ -153,13 +158,8 @@ void session_end(struct session *session, const struct wire_error *error, const 
 	if (session->phase == SESSION_CLOSED)
 		return;
 	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
-	stream_flush(&session->client);
+	session->told = true;
 	session_close(session, reason);
-}
-
-void session_error(struct session *session, const struct wire_error *error)
-{
-	wire_put_error(&session->client.out, WIRE_BE_ErrorResponse, error);
 }
 
 /* ---- the coordinator's connection ---- */
@@ -168,6 +168,7 @@ static void begin_login(struct session *session)
 {
 	session->phase = SESSION_LOGIN;
 	if (session->coordinator_left == 0) { /* else it is no login that we know */
+		login_free(session->login);   /* of the first try, where sslmode allows two */
 		session->login = login_new(session);
 		replies_fini(&session->replies);
 		replies_init(&session->replies);
@@ -211,6 +212,8 @@ void session_dial(struct session *session, const char *sslmode)
 	};
 
 	hang_up(session);
+	login_free(session->login); /* of an attempt before this one */
+	session->login = NULL;
 	session->phase = SESSION_CONNECTING;
 	session->dialling = pq_dial(proxy->loop, &target, (uint64_t)proxy->config->connect_timeout,
 	                            on_dialled, session);
@@ -259,9 +262,39 @@ static void on_coordinator_drained(void *owner)
 	session_balance(owner);
 }
 
+/* Terminate is the last that the client has said. */
+static bool has_said_goodbye(const struct session *session)
+{
+	static const uint8_t goodbye[] = {WIRE_FE_Terminate, 0, 0, 0, 4};
+	const struct iobuf *in = &session->client.in;
+	size_t len = iobuf_len(in);
+
+	return len >= sizeof(goodbye) &&
+	       memcmp(iobuf_head(in) + len - sizeof(goodbye), goodbye, sizeof(goodbye)) == 0;
+}
+
+/*
+ * A client that has closed its side may still read, and hears what PostgreSQL has to say to
+ * all that came before. But for one that said goodbye the shards need not go on working.
+ */
+static bool still_listens(const struct session *session)
+{
+	if (session->phase < SESSION_CONNECTING || session->phase == SESSION_CLOSED)
+		return false;
+	if (session->leaving)
+		return !session_owes_nothing(session);
+	return !(session->busy && has_said_goodbye(session));
+}
+
 static void on_client_closed(void *owner, int error)
 {
 	struct session *session = owner;
+
+	if (!error && !session->client_ended && still_listens(session)) {
+		session->client_ended = true;
+		session_continue(session);
+		return;
+	}
 
 	if (session->client_tls && tls_error(session->client_tls)[0])
 		log_event(session->proxy->log, LOG_INFO, "tls_failed",
@@ -276,7 +309,7 @@ static void on_client_closed(void *owner, int error)
  */
 static bool has_said_why(const struct session *session)
 {
-	return session->phase != SESSION_READY || session->leaving ||
+	return session->phase != SESSION_READY || session->leaving || session->astray ||
 	       session->coordinator_left > 0 || session->coordinator_last == WIRE_BE_ErrorResponse;
 }
 
@@ -304,6 +337,7 @@ void session_begin_work(struct session *session)
 {
 	assert(!session->busy);
 	session->busy = true;
+	session->began_us = loop_clock_us();
 }
 
 void session_end_work(struct session *session)
@@ -313,6 +347,7 @@ void session_end_work(struct session *session)
 	route_reset(session);
 	iobuf_consume(&session->message, iobuf_len(&session->message));
 	iobuf_release(&session->message);
+	iobuf_fini(&session->error);
 	session->retries = 0;
 	session_continue(session);
 }
@@ -357,7 +392,55 @@ void session_start_inner(struct session *session, const struct session_inner *in
 	/* the hidden batch ends with Sync: whatever was parsed before it is synced too */
 	session->replies.unsynced = false;
 	session->inner = inner;
+	if (!session->on_failed)
+		iobuf_fini(&session->error);
 	stream_flush(&session->coordinator);
+}
+
+/* ---- a statement fails ---- */
+
+static void send_failure(struct session *session)
+{
+	void (*done)(struct session *) = session->on_failed;
+
+	session->on_failed = NULL;
+	iobuf_append(&session->client.out, iobuf_head(&session->error), iobuf_len(&session->error));
+	iobuf_fini(&session->error);
+	done(session);
+}
+
+static void ignore_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
+{
+	(void)session;
+	(void)type;
+	(void)body;
+	(void)len;
+}
+
+static void fail_block(struct session *session)
+{
+	static const struct session_inner inner = {.on_message = ignore_message,
+	                                           .on_ready = send_failure};
+
+	wire_put_query(
+	    &session->coordinator.out,
+	    "SELECT pg_catalog.int4div(1, 0) -- pgtopk: the statement before this one failed");
+	session_start_inner(session, &inner);
+}
+
+void session_fail(struct session *session, const struct wire_error *error,
+                  void (*done)(struct session *session))
+{
+	assert(session->busy && !session->on_failed);
+	session->on_failed = done;
+	if (error) {
+		iobuf_fini(&session->error);
+		wire_put_error(&session->error, WIRE_BE_ErrorResponse, error);
+	}
+	if (session->status == 'T' && !session->replies.failed)
+		session_await_replies(session, fail_block);
+	else
+		send_failure(session);
 }
 
 static void pause_if(struct stream *stream, bool pause)

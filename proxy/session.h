@@ -50,11 +50,14 @@ struct session {
 	struct session *prev, *next;
 	uint64_t id;
 	enum session_phase phase;
-	bool relaying;    /* relay_client_input() is on the stack */
-	bool busy;        /* a statement is being worked on: client messages wait */
-	bool skipping;    /* pgtopk sent an error: drop client messages up to Sync */
-	bool replication; /* relayed without a look */
-	bool leaving;     /* the client has sent Terminate */
+	bool relaying;     /* relay_client_input() is on the stack */
+	bool busy;         /* a statement is being worked on: client messages wait */
+	bool skipping;     /* pgtopk sent an error: drop client messages up to Sync */
+	bool replication;  /* relayed without a look */
+	bool leaving;      /* the client has sent Terminate, or all that it ever will */
+	bool client_ended; /* it has closed its side, and may still read */
+	bool astray;       /* it has left the protocol: the coordinator will hang up */
+	bool told;         /* the client has been sent a FATAL error of ours */
 	bool asked_tls, asked_gss;
 
 	struct stream client;
@@ -62,7 +65,7 @@ struct session {
 	struct tls *client_tls, *coordinator_tls; /* NULL: plain; the first is its stream's */
 	struct pq_attempt *dialling;              /* while SESSION_CONNECTING */
 	struct pq_link *link;
-	struct loop_timer *timer; /* login_timeout */
+	struct loop_timer *timer; /* login_timeout; later a routed statement's statement_timeout */
 	struct iobuf startup;     /* the StartupMessage until the coordinator has answered it */
 	struct login *login;      /* while SESSION_LOGIN */
 	char *user;
@@ -84,6 +87,8 @@ struct session {
 	struct replies replies;
 	char status; /* of the last ReadyForQuery: I, T, E */
 	const struct session_inner *inner;
+	struct iobuf error; /* ErrorResponse of the statement that is worked on, not sent yet */
+	void (*on_failed)(struct session *session);
 	void (*on_replies_drained)(struct session *session);
 
 	struct facts *facts;
@@ -95,6 +100,7 @@ struct session {
 	struct iobuf held;    /* our replies to them, not yet sent */
 	struct iobuf message; /* the message being worked on */
 	unsigned retries;     /* of that message, after a stale shard map */
+	uint64_t began_us;    /* when work on it began */
 	struct route route;
 	struct answer answer;
 	struct footnote footnote;
@@ -109,9 +115,13 @@ void session_fatal(struct session *session, const char *sqlstate, const char *me
                    const char *reason);
 /* The same with detail and hint. */
 void session_end(struct session *session, const struct wire_error *error, const char *reason);
-/* An ErrorResponse of our own to the statement being worked on. */
-void session_error(struct session *session, const struct wire_error *error);
-extern const struct wire_error session_cancelled; /* 57014, as PostgreSQL words it */
+/*
+ * The statement being worked on fails. With error NULL the coordinator has said why, in a hidden
+ * batch. In a transaction block the block fails with it, on the coordinator too. Then the client
+ * is sent the error and done() is called.
+ */
+void session_fail(struct session *session, const struct wire_error *error,
+                  void (*done)(struct session *session));
 
 /* No client message is handled between these two; the second may go on at once. */
 void session_begin_work(struct session *session);

@@ -63,10 +63,10 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 	if (route_may_retry(session, refusal)) {
 		prepare(session);
-	} else if (refusal == REFUSAL_cancelled) {
+	} else if (refusal == REFUSAL_cancelled || refusal == REFUSAL_failed) {
 		route_refused(session, refusal);
-		session_error(session, &session_cancelled);
-		put_ready(session);
+		session_fail(session, refusal == REFUSAL_cancelled ? route_error(session) : NULL,
+		             put_ready);
 	} else if (refusal != REFUSAL_none) {
 		refuse(session, refusal);
 	} else {
@@ -79,7 +79,7 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 static void on_prepared(struct session *session, enum refusal refusal)
 {
-	if (refusal == REFUSAL_cancelled)
+	if (refusal == REFUSAL_cancelled || refusal == REFUSAL_failed)
 		on_executed(session, refusal);
 	else if (refusal != REFUSAL_none)
 		refuse(session, refusal);
@@ -97,30 +97,7 @@ static void report_bad_setting(struct session *session)
 	const char *sql = query_text(session, &len);
 
 	if (own_setting_is_bad(sql, len, &error, text))
-		session_error(session, &error);
-	put_ready(session);
-}
-
-static void ignore_message(struct session *session, uint8_t type, const uint8_t *body, size_t len)
-{
-	(void)session;
-	(void)type;
-	(void)body;
-	(void)len;
-}
-
-/* In a transaction block an error has to fail the block on the coordinator as well. */
-static void fail_block(struct session *session)
-{
-	static const struct session_inner inner = {.on_message = ignore_message,
-	                                           .on_ready = report_bad_setting};
-
-	if (session->status != 'T' || session->replies.failed) {
-		report_bad_setting(session);
-		return;
-	}
-	wire_put_query(&session->coordinator.out, "SELECT pg_catalog.int4div(1, 0)");
-	session_start_inner(session, &inner);
+		session_fail(session, &error, put_ready);
 }
 
 void simple_query(struct session *session)
@@ -134,7 +111,7 @@ void simple_query(struct session *session)
 	if (!whole || session->replies.unsynced || session->replies.failed)
 		fall_back(session);
 	else if (own_setting_is_bad(sql, len, &error, text))
-		session_await_replies(session, fail_block);
+		session_await_replies(session, report_bad_setting);
 	else if (prefilter_is_candidate(sql, len))
 		prepare(session);
 	else

@@ -28,6 +28,7 @@
 
 #define TLS_FIRST_BYTE 0x16 /* a handshake record */
 #define NAME_SIZE 256
+#define NAME_MAX_LEN 63 /* PostgreSQL cuts longer names */
 
 /* ---- who is there ---- */
 
@@ -190,8 +191,8 @@ static bool read_startup(struct session *session, const uint8_t *message, size_t
 	}
 	if (!wire_read_done(&reader) || !user[0])
 		return false;
-	session->user = strdup(user);
-	session->database = strdup(database[0] ? database : user);
+	session->user = strndup(user, NAME_MAX_LEN);
+	session->database = strndup(database[0] ? database : user, NAME_MAX_LEN);
 	if (!session->user || !session->database)
 		abort();
 	return true;
@@ -217,36 +218,47 @@ static void start_tls(struct session *session, bool direct)
 	stream_start_tls(&session->client, session->client_tls);
 }
 
+/* Bytes sent before the answer; PostgreSQL refuses them even where it declines. */
+static bool refuse_behind(struct session *session, uint32_t code)
+{
+	struct wire_error error = {
+	    .severity = "FATAL",
+	    .sqlstate = "08P01",
+	    .message = code == WIRE_CODE_SSL
+	                   ? "received unencrypted data after SSL request"
+	                   : "received unencrypted data after GSSAPI encryption request",
+	    .detail = "This could be either a client-software bug or evidence of an "
+		      "attempted man-in-the-middle attack.",
+	};
+
+	session_end(session, &error, "protocol_violation");
+	return false;
+}
+
 /* SSLRequest and GSSENCRequest, each once; false: the session has moved on. */
 static bool answer_encryption_request(struct session *session, uint32_t code, size_t total)
 {
 	struct iobuf *in = &session->client.in;
 	bool *asked = code == WIRE_CODE_SSL ? &session->asked_tls : &session->asked_gss;
 	bool tls = code == WIRE_CODE_SSL && session->proxy->tls && !is_local(session);
+	bool behind;
 
 	if (*asked || session->client_tls)
 		return turn_away(session, "0A000", "bad_startup",
 		                 "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0",
 		                 code >> 16, code & 0xffff);
 	*asked = true;
-	if (tls && iobuf_len(in) > total) {
-		struct wire_error error = {
-		    .severity = "FATAL",
-		    .sqlstate = "08P01",
-		    .message = "received unencrypted data after SSL request",
-		    .detail = "This could be either a client-software bug or evidence of an "
-			      "attempted man-in-the-middle attack.",
-		};
-
-		session_end(session, &error, "protocol_violation");
-		return false;
-	}
+	behind = iobuf_len(in) > total;
+	if (behind && tls)
+		return refuse_behind(session, code);
 	iobuf_consume(in, total);
 	stream_write(&session->client, tls ? "S" : "N", 1);
 	if (iobuf_len(&session->client.out) > 0) { /* one byte, and not even that is taken */
 		session_close(session, "client_lost");
 		return false;
 	}
+	if (behind)
+		return refuse_behind(session, code);
 	if (tls) {
 		iobuf_release(in);
 		start_tls(session, false);

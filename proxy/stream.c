@@ -88,6 +88,12 @@ static void flush_out(struct stream *stream)
 	if (stream->broken)
 		iobuf_truncate(&stream->out, 0);
 	iobuf_release(&stream->out);
+	if (!stream->ending || stream->shut || stream->broken || iobuf_len(&stream->out) > 0)
+		return;
+	stream->shut = true;
+	if (stream->tls)
+		tls_end(stream->tls);
+	shutdown(stream->fd, SHUT_WR);
 }
 
 /*
@@ -215,21 +221,31 @@ void stream_start_tls(struct stream *stream, struct tls *tls)
 	stream->owns_tls = true;
 }
 
-void stream_close(struct stream *stream)
+int stream_detach(struct stream *stream)
 {
-	if (stream->fd < 0)
-		return;
+	int fd = stream->fd;
+
+	if (fd < 0)
+		return -1;
 	flush_out(stream);
 	loop_io_free(stream->io);
 	stream->io = NULL;
 	if (stream->owns_tls)
 		tls_free(stream->tls);
 	stream->tls = NULL;
-	if (stream->owns_fd)
-		close(stream->fd);
 	stream->fd = -1;
 	iobuf_fini(&stream->in);
 	iobuf_fini(&stream->out);
+	return fd;
+}
+
+void stream_close(struct stream *stream)
+{
+	bool owns_fd = stream->owns_fd;
+	int fd = stream_detach(stream);
+
+	if (fd >= 0 && owns_fd)
+		close(fd);
 }
 
 void stream_write(struct stream *stream, const void *data, size_t len)
@@ -249,6 +265,15 @@ void stream_flush(struct stream *stream)
 {
 	if (stream->fd < 0)
 		return;
+	flush_out(stream);
+	stream_update(stream);
+}
+
+void stream_end(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	stream->ending = true;
 	flush_out(stream);
 	stream_update(stream);
 }

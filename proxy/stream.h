@@ -31,7 +31,8 @@ struct stream_ops {
 	/* `out` has become empty after having been held up. May be NULL. */
 	void (*on_drained)(void *owner);
 	/* The peer closed (error 0) or the connection broke (errno). Bytes that came before
-	 * were handed to on_input. The owner must stream_close(). */
+	 * were handed to on_input. The owner must stream_close(), or, at error 0, may still write:
+	 * it is called again should that fail. */
 	void (*on_closed)(void *owner, int error);
 };
 
@@ -43,6 +44,8 @@ struct stream {
 	bool paused;
 	bool broken;     /* a write failed; reported by on_closed in the next turn */
 	bool ended;      /* the peer closed its side */
+	bool ending;     /* ours is to be closed once `out` is empty */
+	bool shut;       /* and is */
 	struct tls *tls; /* NULL: plain */
 	bool owns_tls;
 	struct iobuf in;
@@ -62,11 +65,15 @@ void stream_peek(struct stream *stream, void (*on_first)(void *owner, uint8_t fi
 void stream_start_tls(struct stream *stream, struct tls *tls);
 /* Frees buffers, stops watching. Unwritten bytes get one last try. Safe to repeat. */
 void stream_close(struct stream *stream);
+/* The same, but the descriptor is the caller's from now on; -1 if it was closed already. */
+int stream_detach(struct stream *stream);
 
 /* Writes or queues. Bytes for a broken stream are dropped: on_closed follows. */
 void stream_write(struct stream *stream, const void *data, size_t len);
 /* Writes what the owner appended to stream->out itself. */
 void stream_flush(struct stream *stream);
+/* Nothing more will be written: the peer is told so, behind the last byte. Safe to repeat. */
+void stream_end(struct stream *stream);
 
 void stream_pause(struct stream *stream);
 /* Goes on reading. If bytes are waiting in `in`, the owner handles them itself. */

@@ -72,16 +72,21 @@ struct tls *tls_wrap(void *ssl)
 	return tls;
 }
 
+void tls_end(struct tls *tls)
+{
+	ERR_clear_error();
+	if (tls->state == TLS_OPEN)
+		SSL_shutdown(tls->ssl);
+	ERR_clear_error();
+}
+
 void tls_free(struct tls *tls)
 {
 	if (!tls)
 		return;
 	if (tls->accepted) {
-		ERR_clear_error();
-		if (tls->state == TLS_OPEN)
-			SSL_shutdown(tls->ssl);
+		tls_end(tls);
 		SSL_free(tls->ssl);
-		ERR_clear_error();
 	}
 	free(tls->error);
 	free(tls);

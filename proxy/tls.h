@@ -26,6 +26,8 @@ void tls_free(struct tls *tls);
 
 ssize_t tls_read(struct tls *tls, void *data, size_t len);
 ssize_t tls_write(struct tls *tls, const void *data, size_t len);
+/* close_notify: nothing more will be written. */
+void tls_end(struct tls *tls);
 /* Decrypted bytes are waiting although the socket may not be readable. */
 bool tls_pending(const struct tls *tls);
 /* The last EAGAIN waits for the socket to become writable. */

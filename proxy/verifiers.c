@@ -26,7 +26,7 @@ struct verifiers {
 	const struct config *config;
 	struct log *log;
 	struct auth_file *file; /* NULL: none is configured */
-	struct pool *pool;      /* NULL: no auth_query */
+	struct pool *pool;      /* NULL: whose it would be is not known */
 	struct settings *settings;
 	struct verifier_query *queries;
 	uint64_t quiet_until_ms; /* a failure has just been logged */
@@ -184,7 +184,7 @@ static void on_lost(void *owner, const char *why)
 		free_query(query);
 		return;
 	}
-	if (query->error[0] || query->again) {
+	if (query->error[0] || query->again || !query->verifiers->config->auth_query[0]) {
 		fail(query, query->error[0] ? query->error : why);
 		return;
 	}
@@ -238,10 +238,15 @@ static void ask(struct verifier_query *query, struct worker *worker)
 
 static void on_worker(void *owner, struct worker *worker, const char *why)
 {
-	if (worker)
-		ask(owner, worker);
-	else
-		fail(owner, why);
+	struct verifier_query *query = owner;
+
+	if (worker && query->verifiers->config->auth_query[0]) {
+		ask(query, worker);
+		return;
+	}
+	if (worker) /* switched off meanwhile */
+		pool_give(query->verifiers->pool, worker);
+	fail(query, worker ? "auth_query was switched off" : why);
 }
 
 static void take_worker(struct verifier_query *query)
@@ -284,7 +289,7 @@ struct verifier_query *verifiers_ask(struct verifiers *verifiers, const char *us
 		query->verifier = *verifier;
 		query->known = true;
 	}
-	if (verifier || !verifiers->pool)
+	if (verifier || !verifiers->pool || !verifiers->config->auth_query[0])
 		loop_timer_start(query->timer, 0);
 	else
 		take_worker(query);
@@ -332,8 +337,9 @@ struct verifiers *verifiers_new(struct loop *loop, const struct config *config, 
 	verifiers->config = config;
 	verifiers->log = log;
 	verifiers->settings = mapload_settings();
+	/* auth_query may come and go with a reload; the coordinator stays */
 	if (!verifiers_reload(verifiers, error, error_size) ||
-	    (config->auth_query[0] && !find_pool(verifiers, pools, error, error_size))) {
+	    (!find_pool(verifiers, pools, error, error_size) && config->auth_query[0])) {
 		verifiers_free(verifiers);
 		return NULL;
 	}
@@ -362,12 +368,9 @@ void verifiers_free(struct verifiers *verifiers)
 bool verifiers_reload(struct verifiers *verifiers, char *error, size_t error_size)
 {
 	const char *path = verifiers->config->auth_file;
-	struct auth_file *file;
+	struct auth_file *file = NULL;
 
-	if (!path[0])
-		return true;
-	file = auth_file_read(path, verifiers->log, error, error_size);
-	if (!file)
+	if (path[0] && !(file = auth_file_read(path, verifiers->log, error, error_size)))
 		return false;
 	auth_file_free(verifiers->file);
 	verifiers->file = file;

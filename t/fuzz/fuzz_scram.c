@@ -14,8 +14,7 @@
 
 #include "proxy/digest.h"
 #include "proxy/scram.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "t/fuzz/fuzz.h"
 
 #define VERIFIER                                                                                   \
 	"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"                                             \

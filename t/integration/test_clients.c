@@ -1,40 +1,14 @@
 /*
- * Clients: real programs through pgtopk and direct: psql, pgbench in its three modes,
- * node's pg. What they print must be the same.
+ * Clients: real programs through pgtopk and direct: psql, pgbench in its three modes.
+ * What they print must be the same.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
+#include "t/lib/program.h"
 #include "t/lib/suite.h"
-
-#define OUTPUT_MAX (1 << 20)
-
-/* Runs a shell command with input; its output is the caller's to free. */
-static char *run(const char *command, const char *input, int *status)
-{
-	char path[] = "/tmp/pgtopk-input-XXXXXX";
-	int fd = mkstemp(path);
-	char *output = calloc(1, OUTPUT_MAX);
-	FILE *pipe;
-
-	cr_assert(fd >= 0 && output);
-	cr_assert_eq(write(fd, input, strlen(input)), (ssize_t)strlen(input));
-	close(fd);
-	pipe = popen(text("%s <%s 2>&1", command, path), "r");
-	cr_assert_not_null(pipe);
-	if (fread(output, 1, OUTPUT_MAX - 1, pipe) == 0)
-		output[0] = '\0';
-	*status = pclose(pipe);
-	unlink(path);
-	return output;
-}
-
-static bool installed(const char *program)
-{
-	return system(text("command -v %s >/dev/null 2>&1", program)) == 0;
-}
 
 static const char psql_script[] =
     "\\set ON_ERROR_STOP off\n"
@@ -64,8 +38,8 @@ static const char psql_script[] =
 
 static char *run_psql(int port, const char *script, int *status)
 {
-	return run(text("psql -X -h 127.0.0.1 -p %d -U postgres -d postgres", port), script,
-	           status);
+	return program_run(text("psql -X -h 127.0.0.1 -p %d -U postgres -d postgres", port), script,
+	                   status);
 }
 
 Test(clients, psql)
@@ -74,7 +48,7 @@ Test(clients, psql)
 	int got_status, wanted_status;
 	char *got, *wanted;
 
-	if (!installed("psql")) {
+	if (!program_installed("psql")) {
 		SKIP("psql", "psql is not installed");
 		return;
 	}
@@ -111,6 +85,58 @@ Test(clients, psql_bind)
 	free(wanted);
 }
 
+/* psql on its own, stopped by Ctrl-C once it sleeps; what it says is the caller's to free. */
+static char *interrupt_psql(int port)
+{
+	const char *const arguments[] = {
+	    "psql", "-X",       "-h", "127.0.0.1",           "-p",       text("%d", port),
+	    "-U",   "postgres", "-c", "SELECT pg_sleep(30)", "postgres", NULL};
+	PGconn *conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	char *output = calloc(1, OUTPUT_MAX);
+	int ends[2], status;
+	ssize_t n;
+	size_t len = 0;
+	pid_t pid;
+
+	cr_assert(output && pipe(ends) == 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		execvp(arguments[0], (char *const *)arguments);
+		_exit(127);
+	}
+	close(ends[1]);
+	cr_assert(cluster_await(conn,
+	                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+	                        " AND query = 'SELECT pg_sleep(30)'",
+	                        "1"));
+	kill(pid, SIGINT);
+	while ((n = read(ends[0], output + len, OUTPUT_MAX - 1 - len)) > 0)
+		len += (size_t)n;
+	close(ends[0]);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	PQfinish(conn);
+	return output;
+}
+
+/* With on_versions by keys of protocol 3.2. */
+Test(clients, psql_cancels)
+{
+	char *got, *wanted;
+
+	if (!installed("psql")) {
+		SKIP("psql_cancels", "psql is not installed");
+		return;
+	}
+	got = interrupt_psql(instance_shared()->port);
+	wanted = interrupt_psql(cluster_port(CLUSTER_COORDINATOR));
+	cr_assert_str_eq(got, wanted);
+	cr_assert_not_null(strstr(got, "canceling statement due to user request"), "%s", got);
+	free(got);
+	free(wanted);
+}
+
 static void pgbench(const char *mode)
 {
 	static const char script[] =
@@ -125,14 +151,14 @@ static void pgbench(const char *mode)
 	int status;
 	char *output;
 
-	if (!installed("pgbench")) {
+	if (!program_installed("pgbench")) {
 		SKIP(mode, "pgbench is not installed");
 		return;
 	}
-	output = run(text("pgbench -n -h 127.0.0.1 -p %d -U postgres -M %s -c 4 -j 2 -t 25 "
-	                  "-f /dev/stdin postgres",
-	                  instance->port, mode),
-	             script, &status);
+	output = program_run(text("pgbench -n -h 127.0.0.1 -p %d -U postgres -M %s -c 4 -j 2 -t 25 "
+	                          "-f /dev/stdin postgres",
+	                          instance->port, mode),
+	                     script, &status);
 	cr_assert_eq(status, 0, "%s", output);
 	cr_assert_not_null(strstr(output, "transactions actually processed: 100/100"), "%s",
 	                   output);
@@ -155,44 +181,4 @@ Test(clients, pgbench_extended)
 Test(clients, pgbench_prepared)
 {
 	pgbench("prepared");
-}
-
-Test(clients, node_pg)
-{
-	static const char script[] =
-	    "const { Client } = require('pg');\n"
-	    "(async () => {\n"
-	    "  const client = new Client({ host: '127.0.0.1', port: +process.argv[2],\n"
-	    "                              user: 'postgres', database: 'postgres' });\n"
-	    "  await client.connect();\n"
-	    "  const near = 'SELECT * FROM items ORDER BY embedding <-> $1 LIMIT $2';\n"
-	    "  for (let i = 0; i < 3; i++) {\n"
-	    "    console.log(JSON.stringify((await client.query(near, ['" Q8 "', 3 + i])).rows));\n"
-	    "    console.log(JSON.stringify((await client.query(\n"
-	    "      { name: 'near', text: near, values: ['" Q8 "', 3 + i] })).rows));\n"
-	    "    console.log(JSON.stringify((await client.query('SELECT $1::int AS n', [i])).rows));\n"
-	    "  }\n"
-	    "  try { await client.query(near, ['[1,2]', 3]); } catch (e) { console.log(e.code, e.message); }\n"
-	    "  const r = await client.query('SELECT id FROM items ORDER BY embedding <-> ' +\n"
-	    "    client.escapeLiteral('" Q8 "') + ' LIMIT 3');\n"
-	    "  console.log(r.command, r.rowCount, JSON.stringify(r.fields));\n"
-	    "  await client.end();\n"
-	    "})().catch(e => { console.log(e); process.exit(1); });\n";
-	struct instance *instance = instance_shared();
-	int status;
-	char *got, *wanted;
-
-	if (!installed("node") || system("node -e \"require('pg')\" >/dev/null 2>&1") != 0) {
-		SKIP("node_pg", "node's module pg is not installed (Debian: node-pg)");
-		return;
-	}
-	wanted = run(text("node - %d", cluster_port(CLUSTER_COORDINATOR)), script, &status);
-	cr_assert_eq(status, 0, "%s", wanted);
-	got = run(text("node - %d", instance->port), script, &status);
-	cr_assert_eq(status, 0, "%s", got);
-	cr_assert_str_eq(got, wanted);
-	if (instance->pid)
-		cr_assert_eq(instance_count(instance, " event=routed "), 7);
-	free(got);
-	free(wanted);
 }

@@ -544,3 +544,37 @@ Test(login, certificates_are_renewed_without_a_restart)
 	expect_login(&front, "u_scram", foreign, "ok");
 	instance_stop(&front.instance);
 }
+
+/* A reload whose certificates cannot be used changes no rule either. */
+Test(login, a_reload_that_fails_lets_nobody_in_by_halves)
+{
+	struct instance instance;
+	const char *options[] = {"-c", NULL, "--coordinator", NULL, NULL};
+	char head[1024];
+	FILE *out;
+
+	snprintf(head, sizeof(head), "client_tls_cert = %s\nclient_tls_key = %s\n",
+	         file("server.crt"), file("server.key"));
+	for (int round = 0; round < 2; round++) {
+		out = fopen(text("%s/reload.conf", certificates.folder), "w");
+		cr_assert_not_null(out);
+		fprintf(out, "%sclient_tls = %s\nclient_tls_ca = %s\n", head,
+		        round ? "verify-ca" : "require", round ? "/no/such/file" : "");
+		fclose(out);
+		if (round == 0) {
+			options[1] = text("%s/reload.conf", certificates.folder);
+			options[3] = server_conninfo(&server, "sslmode=disable");
+			instance_start(&instance, options);
+		} else {
+			struct front front = {.instance = instance};
+
+			cr_assert_eq(kill(instance.pid, SIGHUP), 0);
+			for (int i = 0; i < 500 && !instance_count(&instance, "reload_failed"); i++)
+				usleep(10 * 1000);
+			cr_assert_eq(instance_count(&instance, "event=reloaded"), 0);
+			expect_login(&front, "u_trust", "sslmode=require", "ok");
+			instance.log_at = front.instance.log_at;
+		}
+	}
+	instance_stop(&instance);
+}

@@ -163,23 +163,12 @@ Test(refused, several_statements)
 	oracle_close(&oracle);
 }
 
-Test(refused, trap_10_in_a_transaction)
+/* test_transaction has what goes on in blocks. */
+Test(refused, trap_10_isolation)
 {
 	struct oracle oracle;
 
 	oracle_open(&oracle);
-	oracle_set(&oracle, "BEGIN");
-	oracle_check(&oracle, "SELECT id FROM items " DISTANCE " LIMIT 5", "transaction");
-	cluster_run(oracle.proxy, "INSERT INTO items (id, embedding) VALUES (999999, '" Q8 "')");
-	instance_skip_log(oracle.instance);
-	cr_assert_str_eq(cluster_value(oracle.proxy, "SELECT id FROM items " DISTANCE " LIMIT 1"),
-	                 "999999");
-	instance_expect(oracle.instance, "transaction", "own insert");
-	oracle_set(&oracle, "ROLLBACK");
-	oracle_routed(&oracle, "SELECT id FROM items " DISTANCE " LIMIT 5");
-	oracle_set(&oracle, "BEGIN ISOLATION LEVEL REPEATABLE READ");
-	oracle_check(&oracle, "SELECT id FROM items " DISTANCE " LIMIT 5", "transaction");
-	oracle_set(&oracle, "COMMIT");
 	oracle_set(&oracle, "SET default_transaction_isolation = 'repeatable read'");
 	oracle_check(&oracle, "SELECT id FROM items " DISTANCE " LIMIT 5", "isolation");
 	oracle_set(&oracle, "RESET default_transaction_isolation");

@@ -385,7 +385,8 @@ Test(relay, old_protocol)
 		raw_close(&raw);
 	}
 	cr_assert_str_eq(said[0], said[1]);
-	cr_assert_not_null(strstr(said[0], "unsupported frontend protocol"), "%s", said[0]);
+	cr_assert_eq(said[0][0], 'E', "%s",
+	             said[0]); /* PostgreSQL 13 knows it, but misses a user */
 	free(said[0]);
 	free(said[1]);
 }
@@ -414,7 +415,8 @@ Test(relay, noise)
 /* The coordinator asks this role for its password. */
 static void make_role_with_password(void)
 {
-	cluster_run_everywhere("DO $$ BEGIN CREATE ROLE with_password LOGIN PASSWORD 'se cret'; "
+	cluster_run_everywhere("SET password_encryption = 'scram-sha-256'; "
+	                       "DO $$ BEGIN CREATE ROLE with_password LOGIN PASSWORD 'se cret'; "
 	                       "EXCEPTION WHEN duplicate_object THEN NULL; END $$");
 	cluster_run_on(CLUSTER_COORDINATOR, "GRANT SELECT ON items TO with_password");
 	cluster_run_shards("items", ITEMS_SHARDS, "GRANT SELECT ON @ TO with_password");

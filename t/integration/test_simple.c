@@ -60,6 +60,7 @@ Test(simple, trap_09_operand_order_and_schema)
 	    "SELECT id FROM items ORDER BY '" Q8 "'::vector <#> embedding LIMIT 10",
 	    "SELECT id FROM items ORDER BY embedding OPERATOR(public.<->) '" Q8 "' LIMIT 10",
 	    "SELECT id FROM public.items ORDER BY embedding <-> '" Q8 "' LIMIT 10",
+	    "SELECT id FROM items ORDER BY embedding <-> '" Q8 "' LIMIT '10' OFFSET ('3'::int4)",
 	    "SELECT items.id FROM items ORDER BY items.embedding <-> '" Q8 "' LIMIT 10",
 	    "SELECT public.items.id FROM public.items ORDER BY public.items.embedding <-> '" Q8
 	    "' LIMIT 10",

@@ -425,6 +425,42 @@ Test(verifiers, a_reload_that_fails_leaves_what_was_read_before)
 	unlink(path);
 }
 
+static void set(struct fixture *fixture, const char *key, const char *value)
+{
+	char error[256];
+
+	cr_assert(config_set(fixture->back.config, "test", key, value, error, sizeof(error)), "%s",
+	          error);
+	cr_assert(verifiers_reload(fixture->verifiers, error, sizeof(error)), "%s", error);
+}
+
+Test(verifiers, file_and_query_come_and_go_with_a_reload)
+{
+	const char *path = write_users("\"v_nobody\" \"" VERIFIER "\"\n");
+	static const char *const options[] = {"auth_query", "", NULL};
+	struct asking waiting, running;
+	struct fixture fixture;
+
+	open_fixture(&fixture, options);
+	says(&fixture, "v_nobody", "no answer");
+	set(&fixture, "auth_file", path);
+	says(&fixture, "v_nobody", "known");
+	set(&fixture, "auth_file", "");
+	says(&fixture, "v_nobody", "no answer");
+	set(&fixture, "auth_query", "SELECT rolpassword FROM pg_authid WHERE rolname = $1");
+	says(&fixture, "v_alice", "known");
+	/* one has the connection, one is still waiting for another */
+	start(&fixture, &running, "v_alice");
+	start(&fixture, &waiting, "v_alice");
+	set(&fixture, "auth_query", "");
+	back_wait(&fixture.back, &running.done);
+	back_wait(&fixture.back, &waiting.done);
+	cr_assert(running.known && !waiting.answered);
+	says(&fixture, "v_alice", "no answer");
+	close_fixture(&fixture);
+	unlink(path);
+}
+
 Test(verifiers, a_file_that_cannot_be_read_is_an_error)
 {
 	static const char *const options[] = {"auth_file", "/nowhere/users", NULL};

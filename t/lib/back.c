@@ -34,7 +34,8 @@ void back_open(struct back *back, const char *const *options)
 	back->log = log_new(2, getenv("PGTOPK_TEST_DEBUG") ? LOG_DEBUG : LOG_ERROR);
 	back->loop = loop_new();
 	cr_assert_not_null(back->loop);
-	back->pools = pools_new(back->loop, back->config, back->log, NULL);
+	back->keyring = keyring_new();
+	back->pools = pools_new(back->loop, back->config, back->log, back->keyring);
 	back->catalogs = catalogs_new(back->loop, back->config, back->log, back->pools);
 	back->limit = loop_timer_new(back->loop, on_limit, back);
 }
@@ -45,6 +46,7 @@ void back_close(struct back *back)
 	catalogs_free(back->catalogs);
 	pools_free(back->pools);
 	loop_free(back->loop);
+	keyring_free(back->keyring);
 	log_free(back->log);
 	config_free(back->config);
 }

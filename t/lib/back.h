@@ -11,6 +11,7 @@
 #include "proxy/catalog.h"
 #include "proxy/config.h"
 #include "proxy/iobuf.h"
+#include "proxy/keyring.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
@@ -20,6 +21,7 @@ struct back {
 	struct config *config;
 	struct log *log;
 	struct loop *loop;
+	struct keyring *keyring; /* empty; for the tests to fill */
 	struct pools *pools;
 	struct catalogs *catalogs;
 	struct loop_timer *limit;

@@ -269,8 +269,9 @@ void cluster_shard(const char *table, const char *columns, const char *by, unsig
 		cluster_run(conns[0],
 		            text("CREATE FOREIGN TABLE %s_%u PARTITION OF %s FOR VALUES %s "
 		                 "SERVER worker%d OPTIONS (schema_name 'public', "
-		                 "table_name '%s_%u', batch_size '200')",
-		                 table, i, table, bounds(by, shards, i, step), node, table, i));
+		                 "table_name '%s_%u'%s)",
+		                 table, i, table, bounds(by, shards, i, step), node, table, i,
+		                 PQserverVersion(conns[0]) < 140000 ? "" : ", batch_size '200'"));
 	}
 	for (int node = 0; node <= CLUSTER_WORKERS; node++)
 		PQfinish(conns[node]);

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -110,6 +111,16 @@ static void give_up(const struct instance *instance, const char *what)
 	exit(EXIT_FAILURE); /* before the first test */
 }
 
+/* It comes right behind the other, unless the test listens elsewhere. */
+static void await_unix_socket(const struct instance *instance)
+{
+	const char *path = text("%s/.s.PGSQL.%d", instance_socket_dir(), instance->port);
+
+	for (int i = 0; i < 50 && access(path, F_OK) != 0; i++)
+		usleep(5 * 1000);
+	usleep(5 * 1000); /* bound, and soon listening */
+}
+
 static void await_listening(const struct instance *instance)
 {
 	for (int i = 0; i < 400; i++) {
@@ -117,6 +128,7 @@ static void await_listening(const struct instance *instance)
 
 		if (fd >= 0) {
 			close(fd);
+			await_unix_socket(instance);
 			return;
 		}
 		if (waitpid(instance->pid, NULL, WNOHANG) != 0)
@@ -229,6 +241,41 @@ long instance_memory_kb(const struct instance *instance, const char *field)
 	}
 	fclose(status);
 	return value;
+}
+
+long instance_cpu_ms(const struct instance *instance)
+{
+	FILE *stat = fopen(text("/proc/%d/stat", (int)instance->pid), "r");
+	long user = -1, system = -1;
+
+	cr_assert_not_null(stat);
+	cr_assert_eq(fscanf(stat, "%*d %*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld",
+	                    &user, &system),
+	             2);
+	fclose(stat);
+	return (user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+unsigned instance_descriptors(const struct instance *instance)
+{
+	DIR *dir = opendir(text("/proc/%d/fd", (int)instance->pid));
+	unsigned count = 0;
+
+	cr_assert_not_null(dir);
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+bool instance_await_descriptors(const struct instance *instance, unsigned most, unsigned ms)
+{
+	for (unsigned waited = 0; instance_descriptors(instance) > most; waited += 5) {
+		if (waited > ms)
+			return false;
+		usleep(5 * 1000);
+	}
+	return true;
 }
 
 /* ---- the log ---- */

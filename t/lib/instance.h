@@ -44,6 +44,12 @@ int instance_free_port(void);
 PGconn *instance_connect(const struct instance *instance, const char *more);
 /* A field of /proc/PID/status in kB: VmHWM, VmRSS. */
 long instance_memory_kb(const struct instance *instance, const char *field);
+/* Milliseconds of CPU that it has used, user and system. */
+long instance_cpu_ms(const struct instance *instance);
+/* Its open descriptors (as root, or with --core-dumps on). */
+unsigned instance_descriptors(const struct instance *instance);
+/* Waits until there are no more than that, for at most ms. */
+bool instance_await_descriptors(const struct instance *instance, unsigned most, unsigned ms);
 
 /* From now on only later lines of the log are looked at. */
 void instance_skip_log(struct instance *instance);

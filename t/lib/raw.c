@@ -259,6 +259,23 @@ char *raw_read(struct raw *raw, uint8_t type, unsigned count)
 	return said;
 }
 
+char raw_read_byte(struct raw *raw)
+{
+	char byte = '\0';
+
+	while (iobuf_len(&raw->in) == 0 && !raw->ended) {
+		struct pollfd pollfd = {.fd = raw->fd, .events = POLLIN};
+
+		cr_assert_gt(poll(&pollfd, 1, TIMEOUT_MS), 0, "time is up: no answer");
+		receive(raw);
+	}
+	if (iobuf_len(&raw->in) > 0) {
+		byte = (char)iobuf_head(&raw->in)[0];
+		iobuf_consume(&raw->in, 1);
+	}
+	return byte;
+}
+
 char *raw_read_bytes(struct raw *raw)
 {
 	char *said = NULL;

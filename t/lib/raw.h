@@ -55,6 +55,8 @@ void raw_send_cut(struct raw *raw, size_t cut);
  * of the connection ("end"). Fails the test after ten seconds. The caller's to free.
  */
 char *raw_read(struct raw *raw, uint8_t type, unsigned count);
+/* One byte without a message around it: the answer to an SSLRequest. '\0' at the end. */
+char raw_read_byte(struct raw *raw);
 /* Text of all bytes up to the end of the connection. The caller's to free. */
 char *raw_read_bytes(struct raw *raw);
 /* True if something arrives within that time. */

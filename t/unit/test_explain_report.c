@@ -128,6 +128,37 @@ Test(explain_report, without_costs_and_timing)
 	       "        ->  Limit (actual rows=6 loops=1)\n");
 }
 
+#define TWO_SHARDS                                                                                 \
+	"      \"Plans\": [\n"                                                                     \
+	"        {\n"                                                                              \
+	"            \"Node Type\": \"Shard\",\n"                                                  \
+	"            \"Parent Relationship\": \"Member\",\n"                                       \
+	"            \"Shard\": \"s.t_0\",\n"                                                      \
+	"            \"Node\": \"a:1\",\n"                                                         \
+	"            \"Query\": \"SELECT '\\\"'\",\n"                                              \
+	"            \"Plans\": [\n"                                                               \
+	"                {\n"                                                                      \
+	"                  \"Filter\": \"}\\\"{\",\n"                                              \
+	"                  \"Total Cost\": 7.25,\n"                                                \
+	"                  \"Plan Width\": 8\n"                                                    \
+	"                }\n"                                                                      \
+	"            ],\n"                                                                         \
+	"            \"Planning Time\": 0.1,\n"                                                    \
+	"            \"Triggers\": [\n"                                                            \
+	"            ]\n"                                                                          \
+	"        },\n"                                                                             \
+	"        {\n"                                                                              \
+	"            \"Node Type\": \"Shard\",\n"                                                  \
+	"            \"Parent Relationship\": \"Member\",\n"                                       \
+	"            \"Shard\": \"s.t_1\",\n"                                                      \
+	"            \"Node\": \"b:2\",\n"                                                         \
+	"            \"Plans\": [\n"                                                               \
+	"                {\n"                                                                      \
+	"                }\n"                                                                      \
+	"            ]\n"                                                                          \
+	"        }\n"                                                                              \
+	"      ]\n"
+
 static void set_documents(void)
 {
 }
@@ -162,37 +193,7 @@ Test(explain_report, json_takes_the_shards_documents_apart)
 	       "      \"Startup Cost\": 7.25,\n"
 	       "      \"Total Cost\": 7.25,\n"
 	       "      \"Plan Rows\": 5,\n"
-	       "      \"Plan Width\": 8,\n"
-	       "      \"Plans\": [\n"
-	       "        {\n"
-	       "            \"Node Type\": \"Shard\",\n"
-	       "            \"Parent Relationship\": \"Member\",\n"
-	       "            \"Shard\": \"s.t_0\",\n"
-	       "            \"Node\": \"a:1\",\n"
-	       "            \"Query\": \"SELECT '\\\"'\",\n"
-	       "            \"Plans\": [\n"
-	       "                {\n"
-	       "                  \"Filter\": \"}\\\"{\",\n"
-	       "                  \"Total Cost\": 7.25,\n"
-	       "                  \"Plan Width\": 8\n"
-	       "                }\n"
-	       "            ],\n"
-	       "            \"Planning Time\": 0.1,\n"
-	       "            \"Triggers\": [\n"
-	       "            ]\n"
-	       "        },\n"
-	       "        {\n"
-	       "            \"Node Type\": \"Shard\",\n"
-	       "            \"Parent Relationship\": \"Member\",\n"
-	       "            \"Shard\": \"s.t_1\",\n"
-	       "            \"Node\": \"b:2\",\n"
-	       "            \"Plans\": [\n"
-	       "                {\n"
-	       "                }\n"
-	       "            ]\n"
-	       "        }\n"
-	       "      ]\n"
-	       "    },\n"
+	       "      \"Plan Width\": 8,\n" TWO_SHARDS "    },\n"
 	       "    \"Planning Time\": 1.500\n"
 	       "  }\n"
 	       "]");

@@ -129,8 +129,11 @@ Test(refused, trap_5_limits)
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT -1"},
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT 1.5"},
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT 1e3"},
-	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT '5'"},
-	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT '5'::int"},
+	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT '0x5'"},
+	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT ' 5'"},
+	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT '5'::text"},
+	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT ''"},
+	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT '99999'::int2"},
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT 5::numeric"},
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT $2::text"},
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1 LIMIT $2::text::int"},
@@ -317,6 +320,10 @@ Test(refused, types)
 	    {REFUSAL_type, ODD("geo::text", "true")},
 	    {REFUSAL_type, ODD("*", "true")},
 	    {REFUSAL_type, ODD("geo IS NULL", "true")},
+	    /* a reserved word of later versions than this grammar's */
+	    {REFUSAL_column, ODD("system_user", "true")},
+	    {REFUSAL_column, ODD("\"E\"", "system_user IS NULL")},
+	    {REFUSAL_none, ODD("\"Odd\"\"Table\".system_user", "true")},
 	};
 
 	EXPECT_REFUSALS(cases);

@@ -161,6 +161,18 @@ Test(replies, copy_in_by_simple_query)
 	cr_assert(replies_idle(&replies));
 }
 
+Test(replies, sync_amid_copy_in_by_simple_query_is_ignored_by_the_server)
+{
+	sent(REPLY_QUERY);
+	sent(REPLY_SYNC);
+	got(WIRE_BE_CopyInResponse);
+	sent(REPLY_SYNC);
+	replies_copy_ended(&replies);
+	got(WIRE_BE_CommandComplete);
+	got(WIRE_BE_ReadyForQuery);
+	cr_assert(replies_idle(&replies));
+}
+
 Test(replies, asynchronous_messages_answer_nothing)
 {
 	cr_assert(got(WIRE_BE_NotificationResponse));

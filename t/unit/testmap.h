@@ -41,6 +41,7 @@ static inline void testmap_add_odd(struct shardmap *map)
 	shardmap_add_column(table, "select", 1, 20, SHARDMAP_TYPE_BUILTIN);
 	shardmap_add_column(table, "E", 2, 90001, SHARDMAP_TYPE_VECTOR);
 	shardmap_add_column(table, "geo", 3, 90100, SHARDMAP_TYPE_OTHER);
+	shardmap_add_column(table, "system_user", 4, 25, SHARDMAP_TYPE_BUILTIN);
 	shardmap_add_shard(table, 1, 0, "My Schema", "Odd\"Table_1");
 }
 

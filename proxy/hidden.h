@@ -1,0 +1,19 @@
+/*
+ * Hidden: statements of our own for a session's connection to the coordinator
+ * (session_start_inner()). They use a statement and a portal of their own name, so
+ * that the client's unnamed ones stay as they are.
+ */
+#ifndef PROXY_HIDDEN_H
+#define PROXY_HIDDEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/iobuf.h"
+
+#define HIDDEN_NAME "pgtopk_hidden"
+
+/* Parse, Bind, Execute and Close of one statement; value: its one text parameter, or NULL. */
+void hidden_put(struct iobuf *out, const char *sql, size_t sql_len, const char *value);
+
+#endif
