@@ -42,11 +42,17 @@ static const char *const worker_settings[] = {
 /* Those that pgtopk itself works with; without a value where pgvector was not loaded or nothing
  * was set. */
 static const char *const own_settings[] = {
-    "transaction_isolation", "standard_conforming_strings",
-    "pgtopk.route",          "pgtopk.overfetch",
-    "hnsw.ef_search",        "hnsw.iterative_scan",
-    "hnsw.max_scan_tuples",  "hnsw.scan_mem_multiplier",
-    "ivfflat.probes",        "ivfflat.iterative_scan",
+    "transaction_isolation",
+    "standard_conforming_strings",
+    "pgtopk.route",
+    "pgtopk.overfetch",
+    "pgtopk.notices",
+    "hnsw.ef_search",
+    "hnsw.iterative_scan",
+    "hnsw.max_scan_tuples",
+    "hnsw.scan_mem_multiplier",
+    "ivfflat.probes",
+    "ivfflat.iterative_scan",
     "ivfflat.max_probes",
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -14,6 +14,17 @@
 #define OVERFETCH_MINIMUM 1.0
 #define OVERFETCH_MAXIMUM 100.0
 
+static bool check_notices(const char *value, struct wire_error *error)
+{
+	bool on;
+
+	if (config_parse_bool(value, &on))
+		return true;
+	error->sqlstate = "22023";
+	error->message = "parameter \"pgtopk.notices\" requires a Boolean value";
+	return false;
+}
+
 static bool check_route(const char *value, struct wire_error *error)
 {
 	bool on;
@@ -58,6 +69,8 @@ static bool check(const char *name, const char *value, struct wire_error *error,
 {
 	if (strcasecmp(name, "route") == 0)
 		return check_route(value, error);
+	if (strcasecmp(name, "notices") == 0)
+		return check_notices(value, error);
 	if (strcasecmp(name, "overfetch") == 0)
 		return check_overfetch(value, error, text);
 	return unknown(name, error, text);

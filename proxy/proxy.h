@@ -18,6 +18,7 @@ struct keyring;
 struct lingers;
 struct log;
 struct loop;
+struct notices;
 struct plancache;
 struct pools;
 struct session;
@@ -42,6 +43,7 @@ struct proxy {
 	struct catalogs *catalogs;
 	struct plancache *plans;
 	struct descriptions *descriptions;
+	struct notices *notices;
 	struct counters counters;
 
 	char *coordinator;      /* host:port, for texts */

@@ -12,6 +12,7 @@
 #include "proxy/config.h"
 #include "proxy/explain_route.h"
 #include "proxy/footnote.h"
+#include "proxy/notices.h"
 #include "proxy/session.h"
 
 #define MAX_ASKED 3 /* facts: the name, and again if the session's state went stale meanwhile */
@@ -180,7 +181,7 @@ static void route_advance(struct session *session)
 	const struct facts_table *table;
 	enum refusal refusal;
 
-	refusal = check_place(session);
+	refusal = route->refused != REFUSAL_none ? route->refused : check_place(session);
 	if (refusal != REFUSAL_none) {
 		finish(session, refusal);
 		return;
@@ -196,11 +197,6 @@ static void route_advance(struct session *session)
 		return;
 	explain_route_describe(route);
 	finish(session, route->description->refusal);
-}
-
-static void refuse_at_once(struct session *session)
-{
-	finish(session, session->route.refused);
 }
 
 static enum refusal read_text(struct session *session, const char *sql, size_t len)
@@ -228,10 +224,8 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
 	route->waiter.owner = session;
 	route->catalog = catalogs_get(session->proxy->catalogs, session->database);
 	route->refused = read_text(session, sql, len);
-	if (route->refused == REFUSAL_none)
+	if (route->refused == REFUSAL_none || route->explain) /* its footnote waits for its turn */
 		session_await_replies(session, route_advance);
-	else if (route->explain) /* so that its footnote gets to the right answer */
-		session_await_replies(session, refuse_at_once);
 	else
 		finish(session, route->refused);
 }
@@ -551,6 +545,7 @@ static void on_scattered(void *owner, struct scatter_result *result)
 		route->topk = result->topk;
 		route->rows = result->rows;
 		log_routed(session, result);
+		notices_routed(session);
 	} else if (result->outcome != SCATTER_CANCELLED) {
 		log_failed(session, result);
 	}

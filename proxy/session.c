@@ -106,6 +106,7 @@ static void free_session(void *owner)
 	iobuf_fini(&session->message);
 	iobuf_fini(&session->error);
 	facts_free(session->facts);
+	notices_told_fini(&session->told_notices);
 	shard_settings_fini(&session->shard_settings);
 	free(session->user);
 	free(session->database);

@@ -22,6 +22,7 @@
 #include "proxy/answer.h"
 #include "proxy/facts.h"
 #include "proxy/footnote.h"
+#include "proxy/notices.h"
 #include "proxy/proxy.h"
 #include "proxy/replies.h"
 #include "proxy/route.h"
@@ -104,6 +105,7 @@ struct session {
 	struct route route;
 	struct answer answer;
 	struct footnote footnote;
+	struct notices_told told_notices;
 };
 
 /* Takes the accepted descriptor over. */
