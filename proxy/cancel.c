@@ -111,7 +111,7 @@ void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 	else if (target->route.arena)
 		target->route.cancelled = true;
 	explain_route_cancel(target);
-	if (replies_drained(&target->replies) || !target->link) {
+	if ((replies_drained(&target->replies) && !target->inner) || !target->link) {
 		session_close(carrier, "cancel_done");
 		return;
 	}

@@ -301,28 +301,24 @@ static void on_check(struct mapload *load, unsigned number, const uint8_t *body,
 	check->answer_len = len;
 }
 
-/* How many of a row's first values cannot be NULL, whatever server it is that answers. */
-static const unsigned required[] = {
-    [ASK_EXTENSIONS] = 2, [ASK_TABLES] = 3,    [ASK_COLUMNS] = 4,
-    [ASK_PARTS] = 2,      [ASK_FUNCTIONS] = 2, [ASK_OPERATORS] = 1,
-};
-
-/* NUL-terminated copies of a row's values, NULL for NULL; those missing are NULL, too. */
+/* NUL-terminated copies of a row's values, NULL for NULL; those missing are NULL, too. The first
+ * ones must be there, whatever server it is that answers. */
 static bool read_values(struct mapload *load, unsigned id, const uint8_t *body, size_t len,
                         const char *values[MAX_VALUES])
 {
+	static const uint8_t required[] = {0, 2, 3, 4, 2, 2, 1}; /* by question */
 	struct wire_reader reader;
 	struct wire_value value;
 	int count = wire_read_data_row(body, len, &reader);
 	char *at;
 
 	memset(values, 0, MAX_VALUES * sizeof(*values));
-	if (count < 1 || count > MAX_VALUES)
+	if (count < required[id] || count > MAX_VALUES)
 		return false;
 	iobuf_truncate(&load->scratch, 0);
 	at = (char *)iobuf_reserve(&load->scratch, len + (size_t)count);
 	for (int i = 0; i < count; i++) {
-		if (!wire_read_value(&reader, &value))
+		if (!wire_read_value(&reader, &value) || (!value.data && i < required[id]))
 			return false;
 		if (!value.data)
 			continue;
@@ -331,9 +327,6 @@ static bool read_values(struct mapload *load, unsigned id, const uint8_t *body, 
 		at[value.len] = '\0';
 		at += value.len + 1;
 	}
-	for (unsigned i = 0; i < required[id]; i++)
-		if (!values[i])
-			return false;
 	return true;
 }
 
@@ -342,11 +335,9 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	struct mapload *load = owner;
 	const char *values[MAX_VALUES];
 
-	if (id >= ASK_CHECK) {
+	if (id >= ASK_CHECK)
 		on_check(load, id - ASK_CHECK, body, len);
-		return;
-	}
-	if (id == ASK_NOTHING)
+	if (id >= ASK_CHECK || id == ASK_NOTHING)
 		return;
 	if (!read_values(load, id, body, len, values)) {
 		load->malformed = true;

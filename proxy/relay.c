@@ -133,7 +133,7 @@ static void note_forwarded(struct session *session, uint8_t type)
 	case WIRE_FE_FunctionCall:
 		replies_expect(replies, REPLY_QUERY, false);
 		facts_expire(session->facts);
-		if (!statements_empty(&session->statements)) /* the server drops its own, too */
+		if (type == WIRE_FE_Query) /* the server drops its own, too */
 			statements_drop(&session->statements, "");
 		break;
 	case WIRE_FE_Parse:

@@ -166,6 +166,8 @@ bool replies_arrived(struct replies *replies, uint8_t type, enum reply *answered
 	if (type == WIRE_BE_ReadyForQuery) {
 		if (ends_with_ready(KIND(entry)))
 			*answered = pop(replies);
+		else if (replies->count == 0) /* COPY failed before it read the Sync sent ahead */
+			replies->failed = replies->unsynced = replies->touched = false;
 		replies->copying_in = false;
 		return true;
 	}

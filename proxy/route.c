@@ -10,6 +10,7 @@
 
 #include "parser/plancache.h"
 #include "proxy/config.h"
+#include "proxy/counts.h"
 #include "proxy/explain_route.h"
 #include "proxy/footnote.h"
 #include "proxy/notices.h"
@@ -181,7 +182,9 @@ static void route_advance(struct session *session)
 	const struct facts_table *table;
 	enum refusal refusal;
 
-	refusal = route->refused != REFUSAL_none ? route->refused : check_place(session);
+	refusal = route->cancelled ? REFUSAL_cancelled : route->refused;
+	if (refusal == REFUSAL_none)
+		refusal = check_place(session);
 	if (refusal != REFUSAL_none) {
 		finish(session, refusal);
 		return;
@@ -323,58 +326,6 @@ void route_refused(struct session *session, enum refusal refusal)
 
 /* ---- from plan to rows ---- */
 
-static bool parse_text_count(const struct wire_value *value, int64_t *count)
-{
-	char text[24], *end;
-
-	if (value->len < 1 || (size_t)value->len >= sizeof(text))
-		return false;
-	memcpy(text, value->data, (size_t)value->len);
-	text[value->len] = '\0';
-	*count = strtoll(text, &end, 10);
-	return *end == '\0' && text[0] >= '0' && text[0] <= '9';
-}
-
-static bool parse_binary_count(const struct wire_value *value, int64_t *count)
-{
-	switch (value->len) {
-	case 2:
-		*count = (int16_t)wire_u16(value->data);
-		return true;
-	case 4:
-		*count = (int32_t)wire_u32(value->data);
-		return true;
-	case 8:
-		*count =
-		    (int64_t)((uint64_t)wire_u32(value->data) << 32 | wire_u32(value->data + 4));
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* LIMIT's or OFFSET's value; false: not one that is routed (NULL, negative, no number). */
-static bool read_count(const struct plan_count *count, const struct wire_bind *bind, int64_t *value)
-{
-	struct wire_value parameter;
-	unsigned i = count->parameter - 1;
-
-	if (count->kind != PLAN_COUNT_PARAMETER) {
-		*value = count->kind == PLAN_COUNT_CONSTANT ? count->value : 0;
-		return true;
-	}
-	if (!bind || i >= bind->nparameters)
-		return false;
-	parameter = wire_bind_value(bind, i);
-	if (parameter.len < 0)
-		return false;
-	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0
-	        ? !parse_text_count(&parameter, value)
-	        : !parse_binary_count(&parameter, value))
-		return false;
-	return *value >= 0 && *value <= count->maximum;
-}
-
 static bool is_integer(uint32_t type_oid)
 {
 	return type_oid == 20 || type_oid == 21 || type_oid == 23; /* int8, int2, int4 */
@@ -408,8 +359,8 @@ static enum refusal make_budget(struct session *session, const struct wire_bind 
 
 	if (!count_type_ok(route->description, &route->plan->limit) ||
 	    !count_type_ok(route->description, &route->plan->offset) ||
-	    !read_count(&route->plan->limit, bind, &limit) ||
-	    !read_count(&route->plan->offset, bind, &offset) || limit == 0)
+	    !counts_read(&route->plan->limit, bind, &limit) ||
+	    !counts_read(&route->plan->offset, bind, &offset) || limit == 0)
 		return REFUSAL_limit;
 	asked.limit = request->limit = (uint64_t)limit;
 	asked.offset = request->offset = (uint64_t)offset;

@@ -46,8 +46,7 @@ static void answer_facts(const char *table, const char *user, struct answer_shap
 
 	shape->nfields = 5 + 18 + 11;
 	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|%s", known_table ? "1000" : "~",
-	         known_table ? "t" : "~", known_table ? "f" : "~", user, user,
-	         facts_settings);
+	         known_table ? "t" : "~", known_table ? "f" : "~", user, user, facts_settings);
 }
 
 static bool answer_known(const char *sql, const char *parameter, const char *user,
@@ -293,9 +292,8 @@ void answers_put_row(const struct answer_shape *shape, uint64_t row, const uint8
 		if (shape->types[i] == 20 || shape->types[i] == 701)
 			put_number(out, row, binary, shape->types[i] == 701);
 		else
-			put_value(
-			    out, text,
-			    (size_t)snprintf(text, sizeof(text), "r%u", (unsigned)row));
+			put_value(out, text,
+			          (size_t)snprintf(text, sizeof(text), "r%u", (unsigned)row));
 	}
 	wire_end(out, mark);
 }

@@ -26,7 +26,8 @@ struct answer_shape {
 	uint32_t types[ANSWERS_FIELDS];
 	uint64_t first, end; /* rows, by number */
 	unsigned step;
-	bool made; /* of pgtopk's own questions: rows are in `text`, a line each, | between values */
+	bool
+	    made; /* of pgtopk's own questions: rows are in `text`, a line each, | between values */
 	char text[1024];
 };
 

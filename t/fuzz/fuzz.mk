@@ -13,7 +13,7 @@ SESSIONS = backend frontend startup
 
 DIR = var/fuzz
 # the world around a session; its connections take the place of proxy/pq.c
-HELPERS = t/fuzz/answers.c t/fuzz/server.c t/fuzz/world.c
+HELPERS = t/fuzz/answers.c t/fuzz/server.c t/fuzz/server_login.c t/fuzz/world.c
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 COMPILE = $(FUZZ_CC) -std=c11 -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link -I$(SRCDIR) $(CPPFLAGS)
 

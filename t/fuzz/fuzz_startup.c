@@ -10,8 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const char *options[] = {"auth_query", "", "client_peer", "off", "max_clients_per_user",
-	                         "0",          NULL};
+	const char *options[] = {"auth_query",           "",  "client_peer", "off",
+	                         "max_clients_per_user", "0", NULL};
 	struct fuzz_parts parts = {.at = data + 1, .end = data + size};
 	struct world world;
 	const uint8_t *part;
@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	if (data[0] & 1)
-		options[1] = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
+		options[1] =
+		    "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
 	if (data[0] & 2)
 		options[3] = "on";
 	if (data[0] & 4)

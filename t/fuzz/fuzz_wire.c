@@ -25,7 +25,8 @@ static void read_frame(const uint8_t *body, size_t len)
 
 	if (wire_frame(body, len, &type, &total) == WIRE_FRAME_OK) {
 		assert(total >= WIRE_HEADER && type == body[0]);
-		assert(!wire_frontend_length_ok(type, total) || total <= WIRE_LARGE_MESSAGE_MAX + 1);
+		assert(!wire_frontend_length_ok(type, total) ||
+		       total <= WIRE_LARGE_MESSAGE_MAX + 1);
 		touch(wire_frontend_name(type), 1);
 		touch(wire_backend_name(type), 1);
 	}

@@ -55,13 +55,15 @@ static unsigned run_folder(const char *folder)
 {
 	struct dirent **entries;
 	int count = scandir(folder, &entries, is_visible, alphasort);
-	char path[4096];
+	char *path;
 
 	if (count < 0)
 		fail(folder);
 	for (int i = 0; i < count; i++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
+		if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0)
+			abort();
 		run_file(path);
+		free(path);
 		free(entries[i]);
 	}
 	free(entries);
@@ -71,7 +73,7 @@ static unsigned run_folder(const char *folder)
 int main(int argc, char **argv)
 {
 	const char *source = getenv("PGTOPK_SRCDIR"), *name = strrchr(argv[0], '/');
-	char folder[4096];
+	char *folder;
 	unsigned count;
 
 	for (int i = 1; i < argc; i++)
@@ -81,9 +83,11 @@ int main(int argc, char **argv)
 	name = strstr(name ? name : argv[0], "fuzz_");
 	if (!name)
 		return EXIT_FAILURE;
-	snprintf(folder, sizeof(folder), "%s/t/fuzz/corpus/%s", source ? source : ".",
-	         name + strlen("fuzz_"));
+	if (asprintf(&folder, "%s/t/fuzz/corpus/%s", source ? source : ".",
+	             name + strlen("fuzz_")) < 0)
+		abort();
 	count = run_folder(folder);
+	free(folder);
 	printf("[====] Synthesis: Tested: %u | Passing: %u | Failing: 0 | Crashing: 0 \n", count,
 	       count);
 	return count ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -1,6 +1,5 @@
 /*
- * Server: see server.h. Which login it asks for follows from the user's name: "md5",
- * "clear", "scram" and ANSWERS_USER (SCRAM), "refused", any other is trusted.
+ * Server: see server.h. Here: statements and portals.
  */
 #include "t/fuzz/server.h"
 
@@ -11,48 +10,9 @@
 #include <utlist.h>
 
 #include "proxy/scram.h"
-#include "proxy/wire.h"
-#include "t/fuzz/answers.h"
+#include "t/fuzz/server_state.h"
 
 #define PATIENCE 12 /* messages until it leaves */
-
-struct prepared {
-	char *name;
-	char *sql;
-	unsigned ntypes;
-	uint32_t types[64];
-	struct prepared *prev, *next;
-};
-
-struct portal {
-	char *name;
-	char *sql;
-	char parameter[64]; /* $1 */
-	unsigned nformats;
-	uint8_t formats[2 * ANSWERS_FIELDS];
-	struct answer_shape shape;
-	bool rows; /* it gives rows */
-	uint64_t at;
-	struct portal *prev, *next;
-};
-
-struct server {
-	unsigned faults;
-	bool started, ready;
-	struct scram_server *scram;
-	struct iobuf in;
-	struct iobuf *out; /* buffer */
-	struct iobuf buffer;
-	struct iobuf *hearer;
-	bool failed;  /* skips to the next Sync */
-	bool copying; /* reads CopyData */
-	bool copying_by_query;
-	char status;
-	char user[64];
-	unsigned messages, executes;
-	struct prepared *prepared;
-	struct portal *portals;
-};
 
 static void *must(void *memory)
 {
@@ -63,57 +23,27 @@ static void *must(void *memory)
 
 /* ---- what it says ---- */
 
-/* As PostgreSQL does: at Sync, Flush and the end of a Query, before it reads COPY data, and
- * with an error. What is in the buffer when it leaves is lost. */
-static void flush(struct server *server)
+void server_flush(struct server *server)
 {
 	iobuf_append(server->hearer, iobuf_head(&server->buffer), iobuf_len(&server->buffer));
 	iobuf_consume(&server->buffer, iobuf_len(&server->buffer));
 }
 
-static void put_error(struct server *server, const char *severity, const char *sqlstate)
+void server_error(struct server *server, const char *severity, const char *sqlstate)
 {
 	struct wire_error error = {
 	    .severity = severity, .sqlstate = sqlstate, .message = "it went wrong"};
 
 	wire_put_error(server->out, WIRE_BE_ErrorResponse, &error);
-	flush(server);
+	server_flush(server);
 	if (server->status == 'T')
 		server->status = 'E';
 }
 
 static void fail(struct server *server, const char *sqlstate)
 {
-	put_error(server, "ERROR", sqlstate);
+	server_error(server, "ERROR", sqlstate);
 	server->failed = true;
-}
-
-static void put_authentication(struct server *server, uint32_t code, const void *data, size_t len)
-{
-	size_t mark = wire_begin(server->out, WIRE_BE_Authentication);
-
-	wire_put_u32(server->out, code);
-	wire_put_bytes(server->out, data, len);
-	wire_end(server->out, mark);
-	flush(server);
-}
-
-static void welcome(struct server *server)
-{
-	size_t mark;
-
-	put_authentication(server, 0, NULL, 0);
-	mark = wire_begin(server->out, WIRE_BE_ParameterStatus);
-	wire_put_string(server->out, "client_encoding");
-	wire_put_string(server->out, "UTF8");
-	wire_end(server->out, mark);
-	mark = wire_begin(server->out, WIRE_BE_BackendKeyData);
-	wire_put_u32(server->out, SERVER_PID);
-	wire_put_bytes(server->out, SERVER_SECRET, 4);
-	wire_end(server->out, mark);
-	wire_put_ready_for_query(server->out, 'I');
-	flush(server);
-	server->ready = true;
 }
 
 /* ---- statements and portals ---- */
@@ -198,7 +128,7 @@ static void start_copy(struct server *server, bool in)
 	wire_put_u16(server->out, 0);
 	wire_end(server->out, mark);
 	if (in) {
-		flush(server);
+		server_flush(server);
 		server->copying = true;
 		return;
 	}
@@ -280,7 +210,7 @@ static void finish_query(struct server *server)
 {
 	server->failed = false;
 	wire_put_ready_for_query(server->out, server->status);
-	flush(server);
+	server_flush(server);
 }
 
 static void on_query(struct server *server, const char *sql)
@@ -506,14 +436,14 @@ static bool on_message(struct server *server, uint8_t type, const uint8_t *body,
 	switch (type) {
 	case WIRE_FE_Query:
 		if (len == 0 || memchr(body, 0, len) != body + len - 1) {
-			put_error(server, "ERROR", "08P01");
+			server_error(server, "ERROR", "08P01");
 			finish_query(server);
 		} else {
 			on_query(server, (const char *)body);
 		}
 		break;
 	case WIRE_FE_FunctionCall:
-		put_error(server, "ERROR", "42883");
+		server_error(server, "ERROR", "42883");
 		finish_query(server);
 		break;
 	case WIRE_FE_Parse:
@@ -535,96 +465,17 @@ static bool on_message(struct server *server, uint8_t type, const uint8_t *body,
 		on_sync(server);
 		break;
 	case WIRE_FE_Flush:
-		flush(server);
+		server_flush(server);
 		break;
 	case WIRE_FE_CopyData:
 	case WIRE_FE_CopyDone:
 	case WIRE_FE_CopyFail:
 		break;
 	default:
-		put_error(server, "FATAL", "08P01");
+		server_error(server, "FATAL", "08P01");
 		return false;
 	}
 	return true;
-}
-
-/* ---- login ---- */
-
-static void ask_for_password(struct server *server, const char *user)
-{
-	static const struct scram_binding unbound;
-	struct scram_verifier verifier;
-	struct iobuf list;
-
-	if (strcmp(user, "md5") == 0) {
-		put_authentication(server, 5, "salt", 4);
-	} else if (strcmp(user, "clear") == 0) {
-		put_authentication(server, 3, NULL, 0);
-	} else if (strcmp(user, "scram") == 0 || strcmp(user, ANSWERS_USER) == 0) {
-		if (!scram_verifier_parse(ANSWERS_VERIFIER, &verifier))
-			abort();
-		iobuf_init(&list);
-		server->scram = scram_server_new(&verifier, &unbound);
-		scram_server_mechanisms(server->scram, &list);
-		put_authentication(server, 10, iobuf_head(&list), iobuf_len(&list));
-		iobuf_fini(&list);
-	} else {
-		welcome(server);
-	}
-}
-
-/* False: it hangs up. */
-static bool on_startup(struct server *server, uint32_t code, const uint8_t *body, size_t len)
-{
-	struct wire_reader reader;
-	const char *name, *value, *user = "";
-
-	server->started = true;
-	if (WIRE_PROTOCOL_MAJOR(code) != 3) { /* a CancelRequest, or nonsense */
-		if (code != WIRE_CODE_CANCEL)
-			put_error(server, "FATAL", "0A000");
-		return false;
-	}
-	wire_read_init(&reader, body, len);
-	while ((name = wire_read_string(&reader))[0]) {
-		value = wire_read_string(&reader);
-		if (strcmp(name, "user") == 0)
-			user = value;
-	}
-	if (!wire_read_done(&reader) || !user[0] || strcmp(user, "refused") == 0) {
-		put_error(server, "FATAL", "28000");
-		return false;
-	}
-	snprintf(server->user, sizeof(server->user), "%s", user);
-	ask_for_password(server, user);
-	return true;
-}
-
-static bool on_password(struct server *server, uint8_t type, const uint8_t *body, size_t len)
-{
-	enum scram_status status = SCRAM_BROKEN;
-	struct scram_failure failure;
-	struct iobuf answer;
-	bool first = server->messages++ == 0;
-
-	if (type == WIRE_FE_Password && !server->scram) {
-		welcome(server);
-		return true;
-	}
-	iobuf_init(&answer);
-	if (type == WIRE_FE_Password)
-		status =
-		    first ? scram_server_first(server->scram, body, len, &answer, &failure)
-			  : scram_server_final(server->scram, body, len, &answer, &failure);
-	if (status == SCRAM_OK)
-		put_authentication(server, first ? 11 : 12, iobuf_head(&answer),
-		                   iobuf_len(&answer));
-	else
-		put_error(server, "FATAL", "28P01");
-	if (status == SCRAM_OK && !first)
-		welcome(server);
-	iobuf_fini(&answer);
-	return status == SCRAM_OK;
 }
 
 /* ---- bytes ---- */
@@ -646,13 +497,13 @@ static bool take_message(struct server *server, bool *more)
 	if (!*more)
 		return true;
 	if (server->started && server->ready && !wire_frontend_length_ok(type, total)) {
-		put_error(server, "FATAL", "08P01");
+		server_error(server, "FATAL", "08P01");
 		return false;
 	}
 	if (!server->started)
-		goes_on = on_startup(server, code, head + 8, total - 8);
+		goes_on = server_startup(server, code, head + 8, total - 8);
 	else if (!server->ready)
-		goes_on = on_password(server, type, head + WIRE_HEADER, total - WIRE_HEADER);
+		goes_on = server_password(server, type, head + WIRE_HEADER, total - WIRE_HEADER);
 	else
 		goes_on = on_message(server, type, head + WIRE_HEADER, total - WIRE_HEADER);
 	iobuf_consume(&server->in, total);

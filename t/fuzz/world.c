@@ -17,6 +17,7 @@
 #include "proxy/config.h"
 #include "proxy/description.h"
 #include "proxy/keyring.h"
+#include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
@@ -57,6 +58,7 @@ struct pq_attempt {
 struct pq_link {
 	int fd;
 	struct pq_peer peer;
+	char host[16], port[8];
 };
 
 /* A pair of sockets: pgtopk's end. */
@@ -75,9 +77,10 @@ static int make_peer(bool dialled, bool worker)
 	world->npeers++;
 	*peer = (struct world_peer){.fd = ends[1], .dialled = dialled, .worker = worker};
 	iobuf_init(&peer->out);
-	peer->server = server_new(dialled ? NULL : "pgtopk", worker     ? world->faults
-	                                    : dialled  ? 0
-	                                               : world->faults & SERVER_CHANGES);
+	peer->server =
+	    server_new(dialled ? NULL : "pgtopk", worker    ? world->faults
+	                                          : dialled ? 0
+	                                                    : world->faults & SERVER_CHANGES);
 	if (world->scripted == kind)
 		peer->script = &world->script;
 	return ends[0];
@@ -93,9 +96,9 @@ static void on_connected(void *owner)
 
 	if (fd >= 0) {
 		link = must(calloc(1, sizeof(*link)));
-		link->fd = fd;
-		link->peer.host = "server";
-		link->peer.port = "5432";
+		*link = (struct pq_link){.fd = fd, .host = "server", .port = "5432"};
+		link->peer.host = link->host;
+		link->peer.port = link->port;
 	}
 	pq_attempt_free(attempt);
 	fn(whose, link, link ? NULL : "no more connections");
@@ -181,6 +184,16 @@ const char *pq_link_other_sslmode(const struct pq_link *link)
 	return world_now->npeers == 1 ? "require" : NULL;
 }
 
+void pq_link_set_key(struct pq_link *link, struct pq_cancels *cancels, const char *conninfo,
+                     const uint8_t *key, size_t len)
+{
+	(void)link;
+	(void)cancels;
+	(void)conninfo;
+	(void)key;
+	(void)len;
+}
+
 void pq_link_cancel(struct pq_link *link, void (*done)(void *owner), void *owner)
 {
 	(void)link;
@@ -215,10 +228,12 @@ static void open_proxy(struct world *world)
 	proxy->coordinator = must(strdup("coordinator:5432"));
 	proxy->keyring = keyring_new();
 	proxy->by_user = census_new();
+	proxy->by_database = census_new();
+	proxy->lingers = lingers_new(proxy->loop);
 	proxy->by_address = census_new();
 	proxy->pools = pools_new(proxy->loop, config, proxy->log, proxy->keyring);
-	proxy->verifiers = must(verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error,
-	                                      sizeof(error)));
+	proxy->verifiers = must(
+	    verifiers_new(proxy->loop, config, proxy->log, proxy->pools, error, sizeof(error)));
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(100, 1 << 20);
 	proxy->descriptions = descriptions_new(100);
@@ -250,6 +265,7 @@ static void close_proxy(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	lingers_free(proxy->lingers);
 	verifiers_free(proxy->verifiers);
 	catalogs_free(proxy->catalogs);
 	pools_free(proxy->pools);
@@ -259,6 +275,7 @@ static void close_proxy(struct proxy *proxy)
 	log_free(proxy->log);
 	keyring_free(proxy->keyring);
 	census_free(proxy->by_user);
+	census_free(proxy->by_database);
 	census_free(proxy->by_address);
 	free(proxy->coordinator);
 }

@@ -20,7 +20,7 @@
 
 /* One server's end of a connection that pgtopk has made. */
 struct world_peer {
-	int fd; /* -1: closed */
+	int fd;       /* -1: closed */
 	bool dialled; /* the login is pgtopk's */
 	bool worker;
 	struct server *server;

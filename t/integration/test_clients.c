@@ -10,6 +10,8 @@
 #include "t/lib/program.h"
 #include "t/lib/suite.h"
 
+#define PSQL_MAX 65536
+
 static const char psql_script[] =
     "\\set ON_ERROR_STOP off\n"
     "SELECT * FROM items ORDER BY embedding <-> '" Q8 "' LIMIT 3;\n"
@@ -92,7 +94,7 @@ static char *interrupt_psql(int port)
 	    "psql", "-X",       "-h", "127.0.0.1",           "-p",       text("%d", port),
 	    "-U",   "postgres", "-c", "SELECT pg_sleep(30)", "postgres", NULL};
 	PGconn *conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
-	char *output = calloc(1, OUTPUT_MAX);
+	char *output = calloc(1, PSQL_MAX);
 	int ends[2], status;
 	ssize_t n;
 	size_t len = 0;
@@ -112,7 +114,7 @@ static char *interrupt_psql(int port)
 	                        " AND query = 'SELECT pg_sleep(30)'",
 	                        "1"));
 	kill(pid, SIGINT);
-	while ((n = read(ends[0], output + len, OUTPUT_MAX - 1 - len)) > 0)
+	while ((n = read(ends[0], output + len, PSQL_MAX - 1 - len)) > 0)
 		len += (size_t)n;
 	close(ends[0]);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
@@ -125,7 +127,7 @@ Test(clients, psql_cancels)
 {
 	char *got, *wanted;
 
-	if (!installed("psql")) {
+	if (!program_installed("psql")) {
 		SKIP("psql_cancels", "psql is not installed");
 		return;
 	}

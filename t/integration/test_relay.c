@@ -146,6 +146,40 @@ Test(relay, copy_in_a_pipeline)
 	pair_close(&pair);
 }
 
+/*
+ * COPY that fails before it reads anything: the Sync sent ahead of its data is not ignored.
+ * Whether the client then ends its COPY or not, it is served on.
+ */
+Test(relay, copy_that_fails_at_once)
+{
+	const char *vector = Q8;
+	struct pair pair;
+
+	pair_open(&pair);
+	wire_put_query(&pair.out, "CREATE TEMP TABLE t (a int)");
+	pair_talk(&pair, WIRE_BE_ReadyForQuery, 1);
+	for (int ends = 0; ends < 2; ends++) {
+		raw_put_statement(&pair.out, "COPY t FROM STDIN (FREEZE)", 0, NULL);
+		pair_sync(&pair);
+		if (ends) {
+			wire_put_bare(&pair.out, WIRE_FE_CopyDone);
+			pair_sync(&pair);
+		}
+		raw_put_statement(&pair.out,
+		                  "SELECT id FROM items ORDER BY embedding <-> $1 LIMIT 3", 1,
+		                  &vector);
+		pair_sync(&pair);
+		wire_put_query(&pair.out, "SELECT 'after it'");
+		pair_talk(&pair, WIRE_BE_ReadyForQuery, 1);
+		raw_put_statement(&pair.out,
+		                  "SELECT id FROM items ORDER BY embedding <-> $1 LIMIT 3", 1,
+		                  &vector);
+		pair_sync(&pair);
+		pair_expect_routed(&pair, 2);
+	}
+	pair_close(&pair);
+}
+
 static void count_notice(void *context, const PGresult *result)
 {
 	cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), "a notice");

@@ -185,8 +185,8 @@ Test(replication, receive_wal)
 	begin(&instance);
 	conn = instance_connect(&instance, NULL);
 	cluster_run(conn, "DROP TABLE IF EXISTS written; CREATE TABLE written (a text)");
-	program_must(text("%s --create-slot --if-not-exists --slot receiver",
-	                  with_port("pg_receivewal", instance.port)));
+	cluster_run(conn, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
+	cluster_run(conn, "SELECT pg_create_physical_replication_slot('receiver', true)");
 	/* more than two files of it */
 	cluster_run(conn,
 	            "INSERT INTO written SELECT repeat('x', 1000) FROM generate_series(1, 40000)");

@@ -119,6 +119,13 @@ const char *server_install(const struct server *server, const char *file, const 
 	return path;
 }
 
+void server_copy_schema(const struct server *server, int port)
+{
+	shell(text("%s/pg_dump -s -x -O -h 127.0.0.1 -p %d -U postgres postgres | "
+	           "%s/psql -q -X -h %s -p %d -U postgres postgres >/dev/null 2>&1",
+	           bin(), port, bin(), server->dir, server->port));
+}
+
 void server_restart(struct server *server, const char *settings)
 {
 	write_file(data_file(server, "postgresql.conf"), "a", text("%s\n", settings));

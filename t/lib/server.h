@@ -25,6 +25,9 @@ void server_stop(struct server *server); /* and deletes it */
 void server_set_hba(struct server *server, const char *hba);
 /* Puts a copy of a file where only the server can read it; its path. As text(). */
 const char *server_install(const struct server *server, const char *file, const char *name);
+/* Tables and all else of the database postgres of another server on this machine, without rows; what
+ * belongs to roles that are not there is left out. */
+void server_copy_schema(const struct server *server, int port);
 /* Makes settings hold by a restart. */
 void server_restart(struct server *server, const char *settings);
 /* As a power cut would; server_revive() starts it again. */

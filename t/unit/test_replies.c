@@ -151,6 +151,29 @@ Test(replies, sync_sent_before_copy_in_is_ignored_by_the_server)
 	cr_assert(replies_idle(&replies));
 }
 
+/* It fails before it reads anything: that Sync is answered, another may follow or not. */
+Test(replies, sync_sent_before_copy_in_that_fails_at_once_is_answered)
+{
+	for (int another = 0; another < 2; another++) {
+		sent(REPLY_EXECUTE);
+		sent(REPLY_SYNC);
+		got(WIRE_BE_CopyInResponse);
+		got(WIRE_BE_ErrorResponse);
+		cr_assert_not(replies_idle(&replies));
+		cr_assert(got(WIRE_BE_ReadyForQuery));
+		cr_assert(replies_idle(&replies));
+		replies_copy_ended(&replies);
+		if (!another)
+			continue;
+		sent(REPLY_SYNC);
+		cr_assert_not(replies_drained(&replies));
+		got(WIRE_BE_ReadyForQuery);
+		cr_assert(replies_idle(&replies));
+	}
+	sent(REPLY_PARSE);
+	cr_assert_not(replies_drained(&replies));
+}
+
 Test(replies, copy_in_by_simple_query)
 {
 	sent(REPLY_QUERY);
