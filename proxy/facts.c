@@ -96,7 +96,8 @@ struct facts {
 	bool wrote; /* the open transaction, perhaps */
 	struct settings *worker;
 	struct settings *own;
-	bool route_default;
+	enum config_route route_default;
+	bool route_known; /* what `own` says of it may still be so */
 	double overfetch_default;
 
 	/* a question under way */
@@ -276,6 +277,7 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	replace(&facts->session_user, &values[3]);
 	replace(&facts->current_user, &values[4]);
 	facts->wrote = is_true(&values[5]);
+	facts->route_known = true;
 	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
 	adopt(&facts->own,
 	      read_settings(own_settings, COUNT(own_settings), settings + COUNT(worker_settings)));
@@ -319,7 +321,7 @@ void facts_ask(struct session *session, const char *table_name, bool citus,
 	facts->asking = text_dup(table_name, strlen(table_name));
 	facts->answered = false;
 	facts->done = done;
-	facts->route_default = session->proxy->config->route;
+	config_parse_route(session->proxy->config->route, &facts->route_default);
 	facts->overfetch_default = session->proxy->config->overfetch;
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
@@ -361,15 +363,30 @@ static bool text_is_readable(const struct facts *facts)
 	return true;
 }
 
+static enum config_route read_route(const struct facts *facts)
+{
+	const char *text = facts_value(facts, "pgtopk.route");
+	enum config_route route;
+
+	return text && config_parse_route(text, &route) ? route : facts->route_default;
+}
+
+bool facts_shadowed(const struct facts *facts)
+{
+	return facts->route_known && read_route(facts) == CONFIG_ROUTE_SHADOW;
+}
+
+void facts_forget_route(struct facts *facts)
+{
+	facts->route_known = false;
+}
+
 enum refusal facts_check(const struct facts *facts)
 {
 	const char *isolation = facts_value(facts, "transaction_isolation");
-	const char *route = facts_value(facts, "pgtopk.route");
-	bool on = facts->route_default;
+	enum config_route route = read_route(facts);
 
-	if (route && !config_parse_bool(route, &on))
-		on = facts->route_default;
-	if (!on)
+	if (route == CONFIG_ROUTE_OFF)
 		return REFUSAL_route_off;
 	if (!facts->session_user || !facts->current_user ||
 	    strcmp(facts->session_user, facts->current_user) != 0 ||
@@ -381,7 +398,7 @@ enum refusal facts_check(const struct facts *facts)
 		return REFUSAL_isolation;
 	if (facts->wrote)
 		return REFUSAL_written;
-	return REFUSAL_none;
+	return route == CONFIG_ROUTE_SHADOW ? REFUSAL_shadow : REFUSAL_none;
 }
 
 double facts_overfetch(const struct facts *facts)

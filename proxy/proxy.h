@@ -32,6 +32,7 @@ struct counters {
 	uint64_t rows;
 	uint64_t stale_maps;
 	uint64_t cancels;
+	uint64_t shadow_same, shadow_differs, shadow_failed, shadow_skipped;
 	uint64_t refused[REFUSAL_COUNT];
 };
 

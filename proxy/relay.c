@@ -55,8 +55,12 @@ static bool pass_client_rest(struct session *session, size_t *run)
 
 static bool pass_coordinator_rest(struct session *session, size_t *run)
 {
-	return pass_rest(&session->coordinator.in, &session->coordinator_left,
-	                 session->coordinator_hidden, run);
+	size_t before = *run;
+	bool some = pass_rest(&session->coordinator.in, &session->coordinator_left,
+	                      session->coordinator_hidden, run);
+
+	shadow_bytes(session, iobuf_head(&session->coordinator.in) + before, *run - before);
+	return some;
 }
 
 /* ---- client to coordinator ---- */
@@ -128,6 +132,8 @@ static void note_forwarded(struct session *session, uint8_t type)
 {
 	struct replies *replies = &session->replies;
 
+	if (type == WIRE_FE_Query || type == WIRE_FE_Execute || type == WIRE_FE_FunctionCall)
+		shadow_forwarded(session);
 	switch (type) {
 	case WIRE_FE_Query:
 	case WIRE_FE_FunctionCall:
@@ -462,21 +468,10 @@ static bool is_of_scram(uint8_t type)
 /* Messages that are waited for as a whole have no reason to be long. */
 static bool is_credible(const struct session *session, uint8_t type, size_t total)
 {
-	if (login_keeps(session) && !is_of_scram(type))
+	if ((login_keeps(session) && !is_of_scram(type)) || !wire_backend_length_ok(type, total))
 		return false;
-	switch (type) {
-	case WIRE_BE_ReadyForQuery:
-		return total == WIRE_HEADER + 1;
-	case WIRE_BE_Authentication:
-		return total >= WIRE_HEADER + 4 && total <= WIRE_AUTHENTICATION_MAX;
-	case WIRE_BE_BackendKeyData:
-		return total > WIRE_HEADER + 4 && total <= WIRE_HEADER + 4 + WIRE_KEY_MAX;
-	case WIRE_BE_CommandComplete:
-		return total <= WIRE_SMALL_MESSAGE_MAX;
-	default:
-		return total <= UNASKED_MAX || session->inner ||
-		       (!session->login && !replies_drained(&session->replies));
-	}
+	return total <= UNASKED_MAX || session->inner ||
+	       (!session->login && !replies_drained(&session->replies));
 }
 
 /*
@@ -579,6 +574,8 @@ static bool coordinator_message(struct session *session, size_t *run)
 	}
 	if (session->coordinator_hidden)
 		show_run(session, run);
+	else
+		shadow_reply(session, type);
 	session->coordinator_left = total;
 	return true;
 }
@@ -597,4 +594,5 @@ void relay_coordinator_input(struct session *session)
 	show_run(session, &run);
 	if (session->on_replies_drained && session_owes_nothing(session))
 		session_replies_drained(session);
+	shadow_look(session);
 }

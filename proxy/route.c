@@ -145,7 +145,9 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	if (table->row_security)
 		return REFUSAL_row_security;
 	refusal = facts_check(session->facts);
-	if (refusal != REFUSAL_none)
+	if (refusal == REFUSAL_none && shadow_plans(session))
+		return REFUSAL_shadow; /* not any more */
+	if (refusal != REFUSAL_none && !(refusal == REFUSAL_shadow && shadow_plans(session)))
 		return refusal;
 	plan_unref(route->plan);
 	route->plan = NULL;
@@ -233,14 +235,9 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
 		finish(session, route->refused);
 }
 
-void route_reset(struct session *session)
+void route_drop(struct route *route)
 {
-	struct route *route = &session->route;
-
 	catalog_cancel(&route->waiter);
-	explain_route_reset(session);
-	if (route->timing)
-		loop_timer_stop(session->timer);
 	if (route->scatter)
 		scatter_abandon(route->scatter);
 	description_unref(route->asking);
@@ -251,6 +248,14 @@ void route_reset(struct session *session)
 	topk_free(route->topk);
 	arena_free(route->arena);
 	memset(route, 0, sizeof(*route));
+}
+
+void route_reset(struct session *session)
+{
+	explain_route_reset(session);
+	if (session->route.timing)
+		loop_timer_stop(session->timer);
+	route_drop(&session->route);
 }
 
 /* ---- time ---- */
@@ -510,24 +515,18 @@ bool route_takes(const struct session *session, const struct wire_bind *bind)
 	return bind_fits(&session->route, bind);
 }
 
-void route_execute(struct session *session, const struct wire_bind *bind,
-                   void (*done)(struct session *session, enum refusal refusal))
+enum refusal route_request(struct session *session, const struct wire_bind *bind)
 {
 	struct route *route = &session->route;
 	struct scatter_request *request = &route->request;
 	enum refusal refusal;
 
 	assert(route->plan && route->description && !route->scatter);
-	route->done = done;
-	if (!bind_fits(route, bind)) {
-		finish(session, REFUSAL_parameters);
-		return;
-	}
+	if (!bind_fits(route, bind))
+		return REFUSAL_parameters;
 	refusal = make_budget(session, bind);
-	if (refusal != REFUSAL_none) {
-		finish(session, refusal);
-		return;
-	}
+	if (refusal != REFUSAL_none)
+		return refusal;
 	request->table = route->table;
 	request->map = route->map;
 	request->catalog = route->catalog;
@@ -538,11 +537,25 @@ void route_execute(struct session *session, const struct wire_bind *bind,
 	put_parameters(route, bind);
 	put_formats(route, bind);
 	request->timed = route->explain != NULL;
+	return REFUSAL_none;
+}
+
+void route_execute(struct session *session, const struct wire_bind *bind,
+                   void (*done)(struct session *session, enum refusal refusal))
+{
+	struct route *route = &session->route;
+	enum refusal refusal = route_request(session, bind);
+
+	route->done = done;
+	if (refusal != REFUSAL_none) {
+		finish(session, refusal);
+		return;
+	}
 	route->planned_us = loop_clock_us();
 	if (route->explain && !route->explain->analyze) {
 		explain_route_start(session, NULL);
 		return;
 	}
 	start_timer(session);
-	route->scatter = scatter_start(session->proxy, request, on_scattered, session);
+	route->scatter = scatter_start(session->proxy, &route->request, on_scattered, session);
 }

@@ -80,6 +80,8 @@ bool route_takes(const struct session *session, const struct wire_bind *bind);
  */
 void route_execute(struct session *session, const struct wire_bind *bind,
                    void (*done)(struct session *session, enum refusal));
+/* Its first half: makes route.request. */
+enum refusal route_request(struct session *session, const struct wire_bind *bind);
 /* What a client is told of REFUSAL_cancelled: a user's request, or statement_timeout. */
 const struct wire_error *route_error(const struct session *session);
 /* The session's timer has ended while it is SESSION_READY. */
@@ -87,6 +89,8 @@ void route_time_out(struct session *session);
 bool route_may_retry(struct session *session, enum refusal refusal);
 /* Stops whatever waits and frees what was found. */
 void route_reset(struct session *session);
+/* The same for one that is no session's any more. */
+void route_drop(struct route *route);
 
 /* For explain_route.c: ends route_execute(); the map has turned out not to hold. */
 void route_finish(struct session *session, enum refusal refusal);

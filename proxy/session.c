@@ -126,6 +126,7 @@ void session_close(struct session *session, const char *reason)
 		          session->id, reason);
 	session->answer.topk = NULL;
 	route_reset(session);
+	shadow_free(session);
 	loop_timer_free(session->timer);
 	session->timer = NULL;
 	login_free(session->login);

@@ -26,6 +26,7 @@
 #include "proxy/proxy.h"
 #include "proxy/replies.h"
 #include "proxy/route.h"
+#include "proxy/shadow.h"
 #include "proxy/shard_settings.h"
 #include "proxy/statements.h"
 #include "proxy/stream.h"
@@ -105,6 +106,7 @@ struct session {
 	struct route route;
 	struct answer answer;
 	struct footnote footnote;
+	struct shadow *shadow; /* NULL: none */
 	struct notices_told told_notices;
 };
 

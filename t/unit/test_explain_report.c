@@ -159,10 +159,6 @@ Test(explain_report, without_costs_and_timing)
 	"        }\n"                                                                              \
 	"      ]\n"
 
-static void set_documents(void)
-{
-}
-
 Test(explain_report, json_takes_the_shards_documents_apart)
 {
 	explain.format = EXPLAIN_JSON;
@@ -194,65 +190,6 @@ Test(explain_report, json_takes_the_shards_documents_apart)
 	       "      \"Total Cost\": 7.25,\n"
 	       "      \"Plan Rows\": 5,\n"
 	       "      \"Plan Width\": 8,\n" TWO_SHARDS "    },\n"
-	       "    \"Planning Time\": 1.500\n"
-	       "  }\n"
-	       "]");
-}
-
-Test(explain_report, figures_of_a_plan_that_is_none)
-{
-	struct explain_figures figures;
-
-	set_documents();
-	expect("[\n"
-	       "  {\n"
-	       "    \"Plan\": {\n"
-	       "      \"Node Type\": \"Top-K Merge\",\n"
-	       "      \"Parallel Aware\": false,\n"
-	       "      \"Async Capable\": false,\n"
-	       "      \"Relation Name\": \"t\\\"\\\\\\u0009\",\n"
-	       "      \"Schema\": \"s\",\n"
-	       "      \"Sort Key\": [\"t.e <-> $1\"],\n"
-	       "      \"Shards\": 2,\n"
-	       "      \"Nodes\": 2,\n"
-	       "      \"Lanes\": 2,\n"
-	       "      \"Limit per Shard\": 6,\n"
-	       "      \"ef_search\": 40,\n"
-	       "      \"Iterative Scan\": \"relaxed_order\",\n"
-	       "      \"Startup Cost\": 7.25,\n"
-	       "      \"Total Cost\": 7.25,\n"
-	       "      \"Plan Rows\": 5,\n"
-	       "      \"Plan Width\": 8,\n"
-	       "      \"Plans\": [\n"
-	       "        {\n"
-	       "            \"Node Type\": \"Shard\",\n"
-	       "            \"Parent Relationship\": \"Member\",\n"
-	       "            \"Shard\": \"s.t_0\",\n"
-	       "            \"Node\": \"a:1\",\n"
-	       "            \"Query\": \"SELECT '\\\"'\",\n"
-	       "            \"Plans\": [\n"
-	       "                {\n"
-	       "                  \"Filter\": \"}\\\"{\",\n"
-	       "                  \"Total Cost\": 7.25,\n"
-	       "                  \"Plan Width\": 8\n"
-	       "                }\n"
-	       "            ],\n"
-	       "            \"Planning Time\": 0.1,\n"
-	       "            \"Triggers\": [\n"
-	       "            ]\n"
-	       "        },\n"
-	       "        {\n"
-	       "            \"Node Type\": \"Shard\",\n"
-	       "            \"Parent Relationship\": \"Member\",\n"
-	       "            \"Shard\": \"s.t_1\",\n"
-	       "            \"Node\": \"b:2\",\n"
-	       "            \"Plans\": [\n"
-	       "                {\n"
-	       "                }\n"
-	       "            ]\n"
-	       "        }\n"
-	       "      ]\n"
-	       "    },\n"
 	       "    \"Planning Time\": 1.500\n"
 	       "  }\n"
 	       "]");
