@@ -248,7 +248,7 @@ int check_run(struct proxy *proxy, FILE *out)
 		check.failed = true;
 	}
 	if (check.warnings > 0)
-		fprintf(out, "%u warnings\n", check.warnings);
+		fprintf(out, "%u warning%s\n", check.warnings, check.warnings == 1 ? "" : "s");
 	else
 		fprintf(out, check.failed ? "check failed\n" : "all is well\n");
 	free(check.user);

@@ -191,7 +191,8 @@ static void judge_shards(const struct judge *judge, const struct indexes_row *ro
 
 	if (count == 0)
 		return;
-	add(&text, "%u of %u shards %s ", count, indexes->table->nshards, what);
+	add(&text, "%u of %u shards %s %s ", count, indexes->table->nshards,
+	    count == 1 ? "has" : "have", what);
 	add_index(&text, row, opclass);
 	add(&text, " and %s scanned sequentially: %s", count == 1 ? "is" : "are", shards.data);
 	judge->warn(judge->owner, text.data);
@@ -234,8 +235,8 @@ static void judge_index(const struct judge *judge, const struct indexes_row *row
                         struct found *found)
 {
 	find(judge->indexes, row, opclass, found);
-	judge_shards(judge, row, opclass, found->none, "have no index");
-	judge_shards(judge, row, opclass, found->invalid, "have an invalid index");
+	judge_shards(judge, row, opclass, found->none, "no index");
+	judge_shards(judge, row, opclass, found->invalid, "an invalid index");
 	judge_parameters(judge, row, opclass, found);
 }
 

@@ -74,9 +74,9 @@ static void make_uneven(void)
 }
 
 #define MISSING                                                                                    \
-	"1 of 4 shards have no index hnsw (e) and is scanned sequentially: public." TABLE "_1 on "
+	"1 of 4 shards has no index hnsw (e) and is scanned sequentially: public." TABLE "_1 on "
 #define INVALID                                                                                    \
-	"1 of 4 shards have an invalid index hnsw (e) and is scanned sequentially: public." TABLE  \
+	"1 of 4 shards has an invalid index hnsw (e) and is scanned sequentially: public." TABLE   \
 	"_3 on "
 #define UNLIKE "the index hnsw (e) is not the same on all shards: "
 
@@ -224,5 +224,42 @@ Test(notices, check_prints_them)
 	cr_assert(strstr(all, INVALID), "%s", all);
 	cr_assert(strstr(all, UNLIKE), "%s", all);
 	cr_assert(strstr(all, "\n3 warnings\n"), "%s", all);
+	drop_table();
+}
+
+/* Citus hides shards from pg_class, and names them itself. */
+Test(notices, shards_of_citus_are_seen)
+{
+	struct instance own;
+	PGconn *conn;
+	const char *shard;
+	int port;
+
+	if (!cluster_is_citus()) {
+		SKIP("shards_of_citus_are_seen", "no Citus");
+		return;
+	}
+	conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	cluster_shard(TABLE, "id int, e vector(3)", "HASH (id)", SHARDS, 0);
+	cluster_run(conn, "CREATE INDEX " TABLE "_e ON " TABLE " USING hnsw (e vector_l2_ops)");
+	shard = cluster_value(conn, "SELECT shardid FROM citus_shards "
+	                            "WHERE table_name = '" TABLE "'::regclass ORDER BY 1");
+	port = atoi(cluster_value(
+	    conn, text("SELECT nodeport FROM citus_shards WHERE shardid = %s", shard)));
+	PQfinish(conn);
+	conn = cluster_connect_port(port, NULL);
+	cluster_run(conn, text("SET citus.enable_manual_changes_to_shards = on; "
+	                       "DROP INDEX " TABLE "_e_%s",
+	                       shard));
+	PQfinish(conn);
+	instance_start(&own, NULL);
+	conn = client(&own);
+	ask(conn);
+	instance_await(&own, text("1 of 4 shards has no index hnsw (e) and is scanned "
+	                          "sequentially: public." TABLE "_%s on ",
+	                          shard));
+	cr_assert_eq(instance_count(&own, "event=table_warning"), 1);
+	PQfinish(conn);
+	instance_stop(&own);
 	drop_table();
 }

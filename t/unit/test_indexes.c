@@ -74,7 +74,7 @@ Test(indexes, one_is_missing)
 {
 	add_to(0, 3, usual);
 	add_to(4, SHARDS, usual);
-	expect("1 of 5 shards have no index hnsw (e) and is scanned sequentially: s.t_3 on a:1\n");
+	expect("1 of 5 shards has no index hnsw (e) and is scanned sequentially: s.t_3 on a:1\n");
 }
 
 Test(indexes, many_are_missing)
@@ -94,7 +94,7 @@ Test(indexes, an_invalid_one_counts_only_without_a_valid_one)
 	invalid.valid = false;
 	add_to(0, 4, usual);
 	add_to(3, SHARDS, invalid); /* shard 3 has both */
-	expect("1 of 5 shards have an invalid index hnsw (e) and is scanned sequentially: "
+	expect("1 of 5 shards has an invalid index hnsw (e) and is scanned sequentially: "
 	       "s.t_4 on the coordinator\n");
 }
 
@@ -119,7 +119,7 @@ Test(indexes, two_operator_classes_on_one_column_are_two_indexes)
 	other.opclass = "vector_ip_ops";
 	add_to(0, SHARDS, usual);
 	add_to(0, SHARDS - 1, other);
-	expect("1 of 5 shards have no index hnsw (e vector_ip_ops) and is scanned sequentially: "
+	expect("1 of 5 shards has no index hnsw (e vector_ip_ops) and is scanned sequentially: "
 	       "s.t_4 on the coordinator\n");
 }
 
