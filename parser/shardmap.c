@@ -361,6 +361,11 @@ const char *shardmap_vector_schema(const struct shardmap *map)
 	return map->vector_schema;
 }
 
+uint32_t shardmap_vector_oid(const struct shardmap *map)
+{
+	return map->vector_types[SHARDMAP_TYPE_VECTOR];
+}
+
 enum shardmap_type shardmap_vector_type(const struct shardmap *map, uint32_t oid)
 {
 	for (int type = SHARDMAP_TYPE_VECTOR; type <= SHARDMAP_TYPE_SPARSEVEC; type++)

@@ -104,6 +104,8 @@ bool shardmap_has_function(const struct shardmap *map, const char *name, unsigne
 const char *shardmap_vector_schema(const struct shardmap *map);
 /* Which of pgvector's types has that OID on the coordinator; SHARDMAP_TYPE_OTHER: none. */
 enum shardmap_type shardmap_vector_type(const struct shardmap *map, uint32_t oid);
+/* The OID there of type vector; 0: pgvector is not installed. */
+uint32_t shardmap_vector_oid(const struct shardmap *map);
 bool shardmap_has_foreign_operator(const struct shardmap *map, const char *name);
 
 #endif

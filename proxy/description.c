@@ -371,6 +371,7 @@ void description_ask(struct session *session, struct plan *plan, unsigned ntypes
 	session->route.described_fn = done;
 	if (session->status == 'T')
 		put_command(out, "SAVEPOINT " SAVEPOINT);
+	hidden_put_clear(out);
 	wire_put_parse(out, HIDDEN_NAME, plan->describe_sql, strlen(plan->describe_sql), ntypes,
 	               types);
 	wire_put_describe(out, 'S', HIDDEN_NAME);

@@ -258,12 +258,45 @@ static void prepare_statement(struct session *session, const struct statement *s
 	              statement->view.ntypes, statement->types, done);
 }
 
+/* The name is taken by a portal that was executed here: 42P03, unless more is wrong. */
+static void bind_again(struct session *session)
+{
+	static const char format[] = "cursor \"%.63s\" already exists";
+	struct wire_bind bind;
+	char message[sizeof(format) + 64];
+	struct wire_error error = {.severity = "ERROR", .sqlstate = "42P03", .message = message};
+	struct portal *portal;
+
+	if (is_skipped(session))
+		return;
+	wire_read_bind(body(session), body_len(session), &bind);
+	portal = statements_find_portal(&session->statements, bind.portal);
+	if (!portal || journal_hand_over_name(session, portal)) {
+		forward(session);
+		return;
+	}
+	snprintf(message, sizeof(message), format, bind.portal);
+	fail(session, &error);
+}
+
+static bool names_executed(const struct session *session, const struct wire_bind *bind)
+{
+	struct portal *portal =
+	    statements_find_portal((struct statements *)&session->statements, bind->portal);
+
+	return bind->portal[0] && portal && portal->executed;
+}
+
 static void handle_bind(struct session *session)
 {
 	struct wire_bind bind;
 	struct statement *statement = NULL;
 
 	if (wire_read_bind(body(session), body_len(session), &bind)) {
+		if (names_executed(session, &bind)) {
+			session_await_replies(session, bind_again);
+			return;
+		}
 		statement = statements_find(&session->statements, bind.statement);
 		if (bind.portal[0] == '\0') /* replaced, as in the server, whatever the statement */
 			statements_drop_portal(&session->statements, "");
@@ -483,9 +516,26 @@ static void handle_close(struct session *session)
 	forward(session);
 }
 
+/*
+ * A portal that is to be shown before it is executed: whether its values are any, the server
+ * tells at Bind. So it is the coordinator's.
+ */
+static void show_portals(struct session *session)
+{
+	struct portal *portal, *next;
+
+	HASH_ITER (hh, session->statements.portals, portal, next) {
+		if (!portal->executed && portal->view.nparameters > 0) {
+			journal_hand_over_portals(session);
+			return;
+		}
+	}
+	journal_settle(session);
+}
+
 static void handle_sync(struct session *session)
 {
-	journal_settle(session);
+	show_portals(session);
 	session->skipping = false;
 	if (session->status == 'I')
 		statements_drop_portals(&session->statements); /* they end with the transaction */
@@ -499,7 +549,7 @@ static void handle_sync(struct session *session)
 
 static void handle_flush(struct session *session)
 {
-	journal_settle(session);
+	show_portals(session);
 	if (session->replies.unsynced)
 		relay_message(session);
 	stream_flush(&session->client);

@@ -93,7 +93,8 @@ struct facts {
 	char *session_user;
 	char *current_user;
 	char *login_user;
-	bool wrote; /* the open transaction, perhaps */
+	bool loaded; /* the session's server process has loaded pgvector */
+	bool wrote;  /* the open transaction, perhaps */
 	struct settings *worker;
 	struct settings *own;
 	enum config_route route_default;
@@ -183,7 +184,25 @@ static void put_settings(struct iobuf *sql, const char *const *names, size_t cou
 	}
 }
 
-static void put_question(struct session *session, const char *table_name, bool citus)
+/*
+ * A routed statement would have loaded pgvector, and with it the session's hnsw.* settings. The
+ * input function of the type is looked up, which loads its library; the value is false.
+ */
+static void put_load(struct session *session, struct iobuf *sql, uint32_t vector_oid)
+{
+	char text[96];
+	int len;
+
+	if (session->facts->loaded || vector_oid == 0)
+		return;
+	len = snprintf(text, sizeof(text),
+	               " OR pg_catalog.array_in('{}'::pg_catalog.cstring, %u, -1) IS NULL",
+	               (unsigned)vector_oid);
+	wire_put_bytes(sql, text, (size_t)len);
+}
+
+static void put_question(struct session *session, const char *table_name, bool citus,
+                         uint32_t vector_oid)
 {
 	struct iobuf *out = &session->coordinator.out;
 	struct iobuf sql;
@@ -197,6 +216,7 @@ static void put_question(struct session *session, const char *table_name, bool c
 	} else {
 		wire_put_bytes(&sql, "false", strlen("false"));
 	}
+	put_load(session, &sql, vector_oid);
 	put_settings(&sql, worker_settings, COUNT(worker_settings));
 	put_settings(&sql, own_settings, COUNT(own_settings));
 	hidden_put(out, (const char *)iobuf_head(&sql), iobuf_len(&sql), table_name);
@@ -278,6 +298,7 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	replace(&facts->current_user, &values[4]);
 	facts->wrote = is_true(&values[5]);
 	facts->route_known = true;
+	facts->loaded = true;
 	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
 	adopt(&facts->own,
 	      read_settings(own_settings, COUNT(own_settings), settings + COUNT(worker_settings)));
@@ -308,7 +329,7 @@ static void on_ready(struct session *session)
 	facts->done(session, facts->answered);
 }
 
-void facts_ask(struct session *session, const char *table_name, bool citus,
+void facts_ask(struct session *session, const char *table_name, bool citus, uint32_t vector_oid,
                void (*done)(struct session *session, bool ok))
 {
 	static const struct session_inner inner = {.on_message = on_message, .on_ready = on_ready};
@@ -325,7 +346,7 @@ void facts_ask(struct session *session, const char *table_name, bool citus,
 	facts->overfetch_default = session->proxy->config->overfetch;
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
-	put_question(session, table_name, citus);
+	put_question(session, table_name, citus, vector_oid);
 	session_start_inner(session, &inner);
 }
 

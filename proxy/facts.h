@@ -38,9 +38,9 @@ bool facts_fresh(const struct facts *facts, uint64_t now_ms, uint64_t ttl_ms);
 const struct facts_table *facts_table(const struct facts *facts, const char *name);
 
 /* Asks by a hidden batch; done() is called when the answer is there or has failed
- * (ok: false). citus: the coordinator has that extension. Needs what session_start_inner()
+ * (ok: false). citus: the coordinator has that extension; vector_oid: a type of pgvector's there. Needs what session_start_inner()
  * needs. */
-void facts_ask(struct session *session, const char *table_name, bool citus,
+void facts_ask(struct session *session, const char *table_name, bool citus, uint32_t vector_oid,
                void (*done)(struct session *session, bool ok));
 
 /*

@@ -25,10 +25,16 @@ static void put_bind(struct iobuf *out, const char *value)
 	wire_end(out, mark);
 }
 
+void hidden_put_clear(struct iobuf *out)
+{
+	wire_put_close(out, 'S', HIDDEN_NAME);
+}
+
 void hidden_put(struct iobuf *out, const char *sql, size_t sql_len, const char *value)
 {
 	static const uint32_t types[] = {TEXT_OID};
 
+	hidden_put_clear(out);
 	wire_put_parse(out, HIDDEN_NAME, sql, sql_len, value ? 1 : 0, types);
 	put_bind(out, value);
 	wire_put_execute(out, HIDDEN_NAME, 0);

@@ -13,6 +13,8 @@
 
 #define HIDDEN_NAME "pgtopk_hidden"
 
+/* Close of what an earlier batch left behind: one that was cancelled, or ran out of time. */
+void hidden_put_clear(struct iobuf *out);
 /* Parse, Bind, Execute and Close of one statement; value: its one text parameter, or NULL. */
 void hidden_put(struct iobuf *out, const char *sql, size_t sql_len, const char *value);
 

@@ -64,6 +64,15 @@ static void hand_over_portal(struct session *session, struct portal *portal)
 		send_hidden(session, REPLY_BIND, portal->bind, portal->bind_len);
 }
 
+bool journal_hand_over_name(struct session *session, struct portal *portal)
+{
+	if (!portal->statement)
+		return false;
+	journal_settle(session);
+	hand_over_portal(session, portal);
+	return true;
+}
+
 static enum reply journal_reply(uint8_t type)
 {
 	switch (type) {

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+struct portal;
 struct session;
 struct statement;
 
@@ -26,6 +27,11 @@ void journal_hand_over_statement(struct session *session, struct statement *stat
 /* Portals that were bound here but not executed become the coordinator's, held replies are
  * thrown away: it answers the journal's messages. */
 void journal_hand_over_portals(struct session *session);
+/*
+ * A portal that was executed here, whose name is being bound again: the coordinator is given
+ * one of that name, so that it says what is wrong. False if its statement is gone.
+ */
+bool journal_hand_over_name(struct session *session, struct portal *portal);
 /* The statement of that name is about to be replaced: its portals live on, over there. */
 void journal_release_portals_of(struct session *session, const char *name);
 

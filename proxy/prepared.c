@@ -85,10 +85,12 @@ static uint8_t *put(uint8_t *at, const void *data, size_t len)
 	return at + len;
 }
 
-/* Literals are read when a statement is parsed: '02-03-2025' stays the day it was then. */
-static const char *const parsed_under[] = {"array_nulls", "client_encoding",
-                                           "datestyle",   "intervalstyle",
-                                           "timezone",    "transform_null_equals"};
+/* Literals are read when a statement is parsed: '02-03-2025' stays the day it was then. And a
+ * plan that does not depend on parameters is made once: enable_* must have been the same. */
+static const char *const parsed_under[] = {
+    "array_nulls",      "client_encoding",      "datestyle",   "enable_bitmapscan",
+    "enable_indexscan", "enable_seqscan",       "enable_sort", "intervalstyle",
+    "timezone",         "transform_null_equals"};
 #define PARSED_UNDER (sizeof(parsed_under) / sizeof(parsed_under[0]))
 
 /* Everything that makes two queries different statements, in prepared->scratch. */

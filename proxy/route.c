@@ -111,7 +111,8 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS, on_facts);
+	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS,
+	          shardmap_vector_oid(route->map), on_facts);
 	return false;
 }
 

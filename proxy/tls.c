@@ -1,7 +1,6 @@
 /*
- * TLS: see tls.h. Moving buffers and partial writes are switched on, because a
- * stream's buffer may move between two tries of the same write; buffers are given
- * back while they are empty, because most connections are idle.
+ * TLS: see tls.h. Moving buffers and partial writes are switched on, as a stream's buffer
+ * may move between two tries of a write; empty ones are given back, as most are idle.
  *
  * Towards clients everything is as in PostgreSQL's be-secure-openssl.c: what is
  * negotiated, what is refused, and in which words. OpenSSL keeps its errors in a
@@ -77,7 +76,6 @@ void tls_end(struct tls *tls)
 	ERR_clear_error();
 	if (tls->state == TLS_OPEN)
 		SSL_shutdown(tls->ssl);
-	ERR_clear_error();
 }
 
 void tls_free(struct tls *tls)

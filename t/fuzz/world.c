@@ -20,6 +20,7 @@
 #include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
+#include "proxy/notices.h"
 #include "proxy/pool.h"
 #include "proxy/pq.h"
 #include "proxy/session.h"
@@ -28,6 +29,7 @@
 
 #define QUIET_TURNS 4
 #define TURNS_MAX 3000
+#define READ_SIZE 2048
 
 void __wrap_digest_random(uint8_t *out, size_t len);
 
@@ -237,6 +239,7 @@ static void open_proxy(struct world *world)
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(100, 1 << 20);
 	proxy->descriptions = descriptions_new(100);
+	proxy->notices = notices_new(proxy);
 }
 
 void world_open(struct world *world, const char *const *options)
@@ -265,6 +268,7 @@ static void close_proxy(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	notices_free(proxy->notices);
 	lingers_free(proxy->lingers);
 	verifiers_free(proxy->verifiers);
 	catalogs_free(proxy->catalogs);
@@ -322,7 +326,7 @@ static bool write_some(int fd, struct iobuf *out)
 static bool read_all(int fd, struct iobuf *in)
 {
 	for (;;) {
-		ssize_t n = recv(fd, iobuf_reserve(in, 65536), 65536, 0);
+		ssize_t n = recv(fd, iobuf_reserve(in, READ_SIZE), READ_SIZE, 0);
 
 		if (n > 0)
 			iobuf_commit(in, (size_t)n);

@@ -370,7 +370,7 @@ Test(faulty, a_coordinator_whose_login_never_ends)
 		rule.nth = i % 2 ? 3 : 1;
 		meddler_set(&faulty.meddler, &rule);
 		try_to_log_in(&faulty, "postgres");
-		cr_expect(getenv("ASAN_OPTIONS") != NULL ||
+		cr_expect(instance_is_sanitized() ||
 		              instance_memory_kb(&faulty.instance, "VmHWM") < before + 4096,
 		          "case %zu: %ld kB", i, instance_memory_kb(&faulty.instance, "VmHWM"));
 		expect_alive(&faulty, "postgres", text("flood %zu", i));

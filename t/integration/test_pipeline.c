@@ -184,3 +184,57 @@ Test(pipeline, named_statement_is_routed_after_simple_queries)
 	}
 	pair_close(&pair);
 }
+
+/* Values are read at Bind, before anything is executed. */
+Test(pipeline, a_value_that_is_none_is_told_at_bind)
+{
+	struct raw_value values[] = {{"[1,x]", -2}, {"5", -2}};
+	struct raw_value right[] = {{Q8, -2}, {"5", -2}};
+	struct pair pair;
+
+	pair_open(&pair);
+	for (int last = 0; last < 2; last++) {
+		parse(&pair, "", VECTOR_LIMIT);
+		raw_put_bind(&pair.out, "", "", values, 2, 0, 0);
+		if (last == 0) {
+			wire_put_bare(&pair.out, WIRE_FE_Flush);
+			pair_talk(&pair, WIRE_BE_ErrorResponse, 1);
+		}
+		pair_sync(&pair);
+	}
+	parse(&pair, "", VECTOR_LIMIT);
+	raw_put_bind(&pair.out, "", "", right, 2, 0, 0);
+	wire_put_bare(&pair.out, WIRE_FE_Flush);
+	pair_talk(&pair, WIRE_BE_BindComplete, 1);
+	execute(&pair, "");
+	pair_sync(&pair);
+	pair_close(&pair);
+}
+
+/* The first one was executed here, where the coordinator does not see it. */
+Test(pipeline, a_portals_name_is_taken_until_it_ends)
+{
+	struct pair pair;
+
+	pair_open(&pair);
+	for (int routable = 0; routable < 2; routable++) {
+		parse(&pair, "", VECTOR "2");
+		bind(&pair, "p", "");
+		execute(&pair, "p");
+		parse(&pair, "s1", routable ? VECTOR "3" : "SELECT 1");
+		bind(&pair, "p", "s1");
+		wire_put_describe(&pair.out, 'P', "p");
+		execute(&pair, "p");
+		pair_sync(&pair);
+		run_unnamed(&pair, "DEALLOCATE ALL");
+	}
+	/* its statement has gone */
+	parse(&pair, "", VECTOR "2");
+	bind(&pair, "p", "");
+	execute(&pair, "p");
+	parse(&pair, "", "SELECT 1");
+	bind(&pair, "p", "");
+	execute(&pair, "p");
+	pair_sync(&pair);
+	pair_close(&pair);
+}

@@ -320,3 +320,17 @@ Test(settings, bad_value_fails_the_transaction)
 	}
 	PQfinish(conn);
 }
+
+/* A statement that needs pgvector loads it, wherever it is run. */
+Test(settings, pgvectors_settings_are_there_after_a_routed_query)
+{
+	PGconn *conn = instance_connect(instance_shared(), NULL);
+	PGresult *result;
+
+	cluster_run(conn, "SELECT id FROM items ORDER BY embedding <-> '" Q8 "' LIMIT 1");
+	cr_assert_str_eq(cluster_value(conn, "SHOW hnsw.ef_search"), "40");
+	result = PQexec(conn, "SET hnsw.ef_search = 'many'");
+	cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_SQLSTATE), "22023");
+	PQclear(result);
+	PQfinish(conn);
+}

@@ -30,11 +30,6 @@ static long memory(const struct instance *instance)
 	return instance_memory_kb(instance, "VmRSS");
 }
 
-static bool sanitized(void)
-{
-	return getenv("PGTOPK_SANITIZED") != NULL;
-}
-
 /* ---- slow beginnings ---- */
 
 static const struct {
@@ -88,7 +83,8 @@ Test(stalled, five_hundred_who_send_a_byte_now_and_then)
 	}
 	cr_expect_lt(instance_cpu_ms(&instance) - cpu, CPU_MAX_MS, "%ld ms",
 	             instance_cpu_ms(&instance) - cpu);
-	cr_expect(sanitized() || memory(&instance) < before + SLOW_CLIENTS * BEGINNING_MAX_KB,
+	cr_expect(instance_is_sanitized() ||
+	              memory(&instance) < before + SLOW_CLIENTS * BEGINNING_MAX_KB,
 	          "%ld kB more", memory(&instance) - before);
 	for (unsigned i = 0; i < SLOW_CLIENTS; i++) {
 		free(raw_read_bytes(&raws[i])); /* login_timeout */
@@ -151,8 +147,8 @@ Test(stalled, a_client_that_asks_for_100_mb_and_does_not_read)
 		cpu = instance_cpu_ms(instance);
 		usleep(500 * 1000);
 		cr_expect_lt(instance_cpu_ms(instance) - cpu, 250);
-		cr_expect(sanitized() || memory(instance) < before + MEMORY_MAX_KB, "%ld kB more",
-		          memory(instance) - before);
+		cr_expect(instance_is_sanitized() || memory(instance) < before + MEMORY_MAX_KB,
+		          "%ld kB more", memory(instance) - before);
 		raw_close(&raw);
 	}
 	neighbour_stop(&neighbour);
@@ -210,8 +206,8 @@ Test(stalled, a_coordinator_that_does_not_read)
 	cpu = instance_cpu_ms(&instance);
 	usleep(500 * 1000);
 	cr_expect_lt(instance_cpu_ms(&instance) - cpu, 50);
-	cr_expect(sanitized() || memory(&instance) < before + MEMORY_MAX_KB, "%ld kB more",
-	          memory(&instance) - before);
+	cr_expect(instance_is_sanitized() || memory(&instance) < before + MEMORY_MAX_KB,
+	          "%ld kB more", memory(&instance) - before);
 	kill(backend, SIGCONT);
 	PQfinish(watcher);
 	raw_close(&raw);

@@ -243,6 +243,15 @@ long instance_memory_kb(const struct instance *instance, const char *field)
 	return value;
 }
 
+bool instance_is_sanitized(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return true;
+#else
+	return getenv("PGTOPK_SANITIZED") != NULL; /* PGTOPK_BINARY is */
+#endif
+}
+
 long instance_cpu_ms(const struct instance *instance)
 {
 	FILE *stat = fopen(text("/proc/%d/stat", (int)instance->pid), "r");

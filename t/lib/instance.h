@@ -44,6 +44,8 @@ int instance_free_port(void);
 PGconn *instance_connect(const struct instance *instance, const char *more);
 /* A field of /proc/PID/status in kB: VmHWM, VmRSS. */
 long instance_memory_kb(const struct instance *instance, const char *field);
+/* Its memory says nothing: freed memory is kept. */
+bool instance_is_sanitized(void);
 /* Milliseconds of CPU that it has used, user and system. */
 long instance_cpu_ms(const struct instance *instance);
 /* Its open descriptors (as root, or with --core-dumps on). */

@@ -221,7 +221,7 @@ public class UseJdbc {
 				PreparedStatement statement = connection.prepareStatement(TOP)) {
 				for (int i = 0; i < 4; i++)
 					find(statement, near, 1 + i);
-				routed += mode.equals("simple") ? 0 : 4; // there it is LIMIT ('1'::int4)
+				routed += 4; // where it is simple, with LIMIT ('1'::int4)
 				show(mode, connection.isValid(5), connection.getMetaData().getTables(null, "public", "items", null)
 					.next());
 			}

@@ -43,7 +43,8 @@ my $statement = $dbh->prepare($top);
 search($statement, $near, 3);
 search($statement, $other, 5);
 $dbh->{pg_server_prepare} = 0;
-show($dbh->selectall_arrayref($top, undef, $near, 2));    # LIMIT '2' is not for the shards
+show($dbh->selectall_arrayref($top, undef, $near, 2));    # LIMIT '2'
+$routed++;
 $dbh->{pg_server_prepare} = 1;
 search($dbh->prepare('SELECT id FROM items ORDER BY embedding <-> ' . $dbh->quote($near) . ' LIMIT 3'));
 failing($dbh, 'SELECT 1/?::int', 0);
@@ -60,7 +61,8 @@ show($dbh->selectall_arrayref("SET application_name = 'driver'; SELECT 1; SELECT
 
 # transactions and savepoints
 $dbh->begin_work;
-show($dbh->selectall_arrayref($top, undef, $near, 2));    # not for the shards
+show($dbh->selectall_arrayref($top, undef, $near, 2));    # nothing is written yet
+$routed++;
 $dbh->pg_savepoint('s');
 failing($dbh, 'INSERT INTO t VALUES (1)');
 failing($dbh, $top, $near, 2);

@@ -79,8 +79,10 @@ def streaming(conn):
 
 
 def transactions(conn):
+    global routed
     with conn.transaction():
-        cursor = conn.execute(TOP, (near, 2))  # in a transaction: not for the shards
+        cursor = conn.execute(TOP, (near, 2))  # nothing is written yet
+        routed += 1
         show(cursor.fetchall(), conn.info.transaction_status.name)
         try:
             with conn.transaction("inner"):
