@@ -151,7 +151,7 @@ static struct settings *shard_settings(void *owner, const struct worker_facts *f
 	if (!report->ef_search) {
 		report->ef_search = setting(settings, "hnsw.ef_search");
 		report->iterative_scan = setting(settings, "hnsw.iterative_scan");
-		if (route->request.budget.probes > 0)
+		if (route->request.budget.probes > 1) /* pgvector's default */
 			report->probes = setting(settings, "ivfflat.probes");
 	}
 	return settings;

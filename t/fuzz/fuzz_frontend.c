@@ -139,14 +139,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[1] & LANES)
 		options[3] = "2";
 	if (data[1] & NO_ROUTE)
-		options[5] = "off";
+		options[5] = data[1] & LANES ? "shadow" : "off";
 	world_open(&world, options);
 	world.faults = data[1] & 15;
 	world_login(&world, "trusted");
 	iobuf_consume(&world.heard, iobuf_len(&world.heard));
 	converse(&world, data, data + 2, size - 2);
 	if (getenv("FUZZ_SHOW")) {
-		fprintf(stderr, "routed %u\n", (unsigned)world.proxy.counters.routed);
+		fprintf(stderr, "routed %u shadowed %u\n", (unsigned)world.proxy.counters.routed,
+		        (unsigned)(world.proxy.counters.shadow_same +
+		                   world.proxy.counters.shadow_differs));
 		for (unsigned i = 0; i < REFUSAL_COUNT; i++)
 			if (world.proxy.counters.refused[i])
 				fprintf(stderr, "refused: %s\n", refusal_name((enum refusal)i));
