@@ -118,6 +118,8 @@ static void on_inspected(void *owner, const struct indexes *indexes, const char 
 		          log_quote(watched->name), log_quote(why));
 		return;
 	}
+	log_event(watched->notices->proxy->log, LOG_DEBUG, "inspected", "database=%s table=%s",
+	          log_quote(watched->database), log_quote(watched->name));
 	iobuf_init(&texts);
 	indexes_judge(indexes, add_text, &texts);
 	if (iobuf_len(&texts) == iobuf_len(&watched->texts) &&

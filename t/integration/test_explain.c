@@ -152,14 +152,16 @@ Test(explain, analyze_runs_the_query)
 	has(plan, "\nExecution Time: ");
 	free(plan);
 
-	plan = explained(conn, "EXPLAIN (ANALYZE, VERBOSE, TIMING OFF, SUMMARY OFF, BUFFERS, "
-	                       "COSTS 0) SELECT id FROM items WHERE label = 3 AND id < 60 "
-	                       "ORDER BY embedding <-> '" Q8 "' LIMIT 20");
+	plan = explained(conn,
+	                 "EXPLAIN (ANALYZE, VERBOSE, TIMING OFF, SUMMARY OFF, BUFFERS, SETTINGS, "
+	                 "COSTS 0) SELECT id FROM items WHERE label = 3 AND id < 60 "
+	                 "ORDER BY embedding <-> '" Q8 "' LIMIT 20");
 	has(plan, "Top-K Merge on public.items  (actual rows=6 loops=1)\n");
 	has(plan, "\n  Refills: 1\n");
 	has(plan, "\n  Rows from Shards: 6\n");
 	cr_assert_eq(count(plan, "->  Shard "), 8, "%s", plan);
 	has(plan, "Buffers: shared hit=");
+	has(plan, "enable_indexscan = 'off'"); /* as the second time, not as the first */
 	has_not(plan, "Time");
 	free(plan);
 	PQfinish(conn);
@@ -380,6 +382,27 @@ Test(explain, the_note_is_under_its_own_statement_only)
 	check_untouched(conn, direct, "EXPLAIN (COSTS OFF) SELECT 1 FROM plain.items");
 	PQfinish(direct);
 	PQfinish(conn);
+}
+
+/* The same without a Sync in between: nothing was bound, so the answer is to the Query. */
+Test(explain, the_note_needs_its_portal)
+{
+	struct raw raw;
+	char *said;
+
+	raw_login(&raw, instance_shared()->port);
+	wire_put_parse(&raw.out, "", refusals[0].sql, strlen(refusals[0].sql), 0, NULL);
+	wire_put_query(&raw.out, "EXPLAIN SELECT 1");
+	wire_put_query(&raw.out, refusals[0].sql);
+	raw_send(&raw, 0);
+	said = raw_read(&raw, WIRE_BE_ReadyForQuery, 1);
+	cr_assert_eq(count(said, "CommandComplete EXPLAIN"), 1, "%s", said);
+	has_not(said, "pgtopk:");
+	free(said);
+	said = raw_read(&raw, WIRE_BE_ReadyForQuery, 1);
+	has(said, "pgtopk: not routed");
+	free(said);
+	raw_close(&raw);
 }
 
 /* Errors are the coordinator's: of an option, of the statement, of the query vector. */

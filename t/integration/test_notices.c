@@ -168,16 +168,18 @@ Test(notices, the_option_is_for_all_sessions)
 /* A new map: what was mended is silent, what is new is told. */
 Test(notices, the_table_is_looked_at_again_when_the_map_changes)
 {
+	static const char *const options[] = {"--log-level", "debug", NULL};
 	struct instance own;
 	PGconn *conn;
 
 	if (skipped("the_table_is_looked_at_again_when_the_map_changes"))
 		return;
 	make_table();
-	instance_start(&own, NULL);
+	instance_start(&own, options);
 	conn = client(&own);
 	cluster_run(conn, "SET pgtopk.notices = on");
 	ask(conn);
+	instance_await(&own, "event=inspected");
 	make_uneven();
 	cluster_run(conn, "ALTER TABLE " TABLE " ADD COLUMN more int");
 	cluster_run_shards(TABLE, SHARDS, "ALTER TABLE @ ADD COLUMN more int");

@@ -265,3 +265,26 @@ Test(shadow, a_bad_value_is_an_error)
 	PQclear(result);
 	PQfinish(conn);
 }
+
+/* What comes at once after it may change what it means: it has no shadow then. */
+Test(shadow, a_statement_that_is_overtaken_has_none)
+{
+	static const char *const options[] = {"--route", "shadow", "--log-level", "debug", NULL};
+	struct instance own;
+	struct raw raw;
+
+	instance_start(&own, options);
+	raw_login(&raw, own.port);
+	wire_put_query(&raw.out, TOPK);
+	raw_send(&raw, 0);
+	free(raw_read(&raw, WIRE_BE_ReadyForQuery, 1));
+	instance_await(&own, "event=shadow_same");
+	wire_put_query(&raw.out, TOPK);
+	wire_put_query(&raw.out, "SET search_path = nowhere");
+	raw_send(&raw, 0);
+	free(raw_read(&raw, WIRE_BE_ReadyForQuery, 2));
+	instance_await(&own, " why=\"another statement follows\"");
+	cr_assert_eq(instance_count(&own, "event=shadow_same"), 1);
+	raw_close(&raw);
+	instance_stop(&own);
+}
