@@ -162,7 +162,7 @@ static void parse(struct session *session)
 	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
 		fail(session, &error);
 	} else if (!prefilter_is_candidate(parse.query, parse.query_len) ||
-	           (parse.statement[0] && !has_room(session))) {
+	           ((parse.statement[0] || shadow_mode(session)) && !has_room(session))) {
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);

@@ -30,7 +30,8 @@ struct footnote {
 
 /*
  * The message being worked on (Query, Parse, Bind or Execute of an EXPLAIN) is about to
- * be forwarded. The coordinator owes nothing.
+ * be forwarded. The coordinator owes nothing. Not for every reason: where pgtopk is told to
+ * keep out the answer is left alone, and where the statement fails there is none.
  */
 void footnote_arm(struct session *session, enum refusal reason, bool json);
 /* Must the whole message be there for footnote_reply()? */

@@ -322,7 +322,7 @@ void route_refused(struct session *session, enum refusal refusal)
 	struct proxy *proxy = session->proxy;
 	const struct explain *explain = session->route.explain;
 
-	if (explain && refusal != REFUSAL_route_off && refusal != REFUSAL_shadow)
+	if (explain)
 		footnote_arm(session, refusal, explain->format == EXPLAIN_JSON);
 	proxy->counters.refused[refusal]++;
 	if (proxy->config->log_routed)

@@ -478,3 +478,39 @@ Test(explain, the_map_is_checked)
 	cluster_run(direct, "DROP TABLE explained; DROP FOREIGN TABLE explained_1");
 	PQfinish(direct);
 }
+
+/* An EXPLAIN that was cancelled leaves no note behind for the next one. */
+Test(explain, can_be_cancelled)
+{
+	PGconn *conn = client(), *locker, *direct;
+	PGcancel *request = PQgetCancel(conn);
+	PGresult *result;
+	char error[256];
+
+	if (cluster_is_citus()) {
+		SKIP("can_be_cancelled", "the shards are not known by name");
+		return;
+	}
+	locker = cluster_connect(cluster_shard_node(0), NULL);
+	direct = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	free(explain(conn, "EXPLAIN " TOPK));
+	cluster_run(locker, "BEGIN; LOCK TABLE items_0 IN ACCESS EXCLUSIVE MODE");
+	for (int analyze = 0; analyze < 2; analyze++) {
+		cr_assert(PQsendQuery(conn, analyze ? "EXPLAIN ANALYZE " TOPK : "EXPLAIN " TOPK));
+		cr_assert(cluster_await(locker,
+		                        "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted "
+		                        "AND relation = 'items_0'::regclass",
+		                        "t"));
+		cr_assert(PQcancel(request, error, sizeof(error)), "%s", error);
+		result = PQgetResult(conn);
+		cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_SQLSTATE), "57014");
+		PQclear(result);
+		cr_assert_null(PQgetResult(conn));
+		check_untouched(conn, direct, "EXPLAIN (COSTS OFF) SELECT 1 FROM plain.items");
+	}
+	cluster_run(locker, "ROLLBACK");
+	PQfreeCancel(request);
+	PQfinish(locker);
+	PQfinish(direct);
+	PQfinish(conn);
+}
