@@ -148,9 +148,9 @@ static struct row_value topk_next_value(const uint8_t **at)
 	return value;
 }
 
-/* Rows whose ranks are equal. */
-static int topk_compare_items(const struct topk *topk, const struct topk_item *a,
-                              const struct topk_item *b)
+/* By their keys alone; rows whose ranks are equal. */
+static int topk_compare_keys(const struct topk *topk, const struct topk_item *a,
+                             const struct topk_item *b)
 {
 	const uint8_t *a_at = a->keys;
 	const uint8_t *b_at = b->keys;
@@ -167,6 +167,17 @@ static int topk_compare_items(const struct topk *topk, const struct topk_item *a
 		if (result != 0)
 			return result;
 	}
+	return 0;
+}
+
+/* Rows whose ranks are equal. */
+static int topk_compare_items(const struct topk *topk, const struct topk_item *a,
+                              const struct topk_item *b)
+{
+	int result = topk_compare_keys(topk, a, b);
+
+	if (result != 0)
+		return result;
 	if (a->shard != b->shard)
 		return a->shard < b->shard ? -1 : 1;
 	return a->arrival < b->arrival ? -1 : a->arrival > b->arrival;
@@ -335,6 +346,15 @@ void topk_row(const struct topk *topk, uint64_t i, const uint8_t **body, size_t 
 	item = topk->entries[topk->offset + i].item;
 	*body = item->body;
 	*len = item->visible_len;
+}
+
+bool topk_tied(const struct topk *topk, uint64_t i, uint64_t j)
+{
+	const struct topk_entry *a = &topk->entries[topk->offset + i];
+	const struct topk_entry *b = &topk->entries[topk->offset + j];
+
+	assert(topk->finished && topk->offset + i < topk->count && topk->offset + j < topk->count);
+	return a->rank == b->rank && topk_compare_keys(topk, a->item, b->item) == 0;
 }
 
 size_t topk_bytes(const struct topk *topk)

@@ -52,6 +52,9 @@ uint64_t topk_finish(struct topk *topk);
  */
 void topk_row(const struct topk *topk, uint64_t i, const uint8_t **body, size_t *len);
 
+/* Do rows number i and j of the answer sort alike? */
+bool topk_tied(const struct topk *topk, uint64_t i, uint64_t j);
+
 /* Bytes held for rows now, for limits and metrics. */
 size_t topk_bytes(const struct topk *topk);
 

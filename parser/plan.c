@@ -239,3 +239,15 @@ void plan_text_fini(struct plan_text *text)
 	free(text->data);
 	memset(text, 0, sizeof(*text));
 }
+
+const char *plan_sort_keys(const struct plan *plan, struct arena *arena)
+{
+	static const char begin[] = " ORDER BY ", end[] = " LIMIT ";
+	const char *text = private_of(plan)->before_rows, *at, *last = NULL;
+
+	for (at = text; (at = strstr(at, begin)) != NULL; at++)
+		last = at + strlen(begin);
+	if (last == NULL || strlen(last) < strlen(end))
+		return "";
+	return arena_strndup(arena, last, strlen(last) - strlen(end));
+}

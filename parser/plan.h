@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "merge/arena.h"
 #include "parser/refusal.h"
 #include "parser/shardmap.h"
 
@@ -89,5 +90,8 @@ struct plan_text {
 void plan_shard_sql(const struct plan *plan, const struct shardmap_shard *shard, uint64_t rows,
                     struct plan_text *text);
 void plan_text_fini(struct plan_text *text);
+
+/* What stands after ORDER BY, for people to read; in the arena. */
+const char *plan_sort_keys(const struct plan *plan, struct arena *arena);
 
 #endif

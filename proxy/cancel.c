@@ -12,6 +12,7 @@
 
 #include "proxy/config.h"
 #include "proxy/delivery.h"
+#include "proxy/explain_route.h"
 #include "proxy/log.h"
 #include "proxy/session.h"
 
@@ -109,6 +110,7 @@ void cancel_request(struct session *carrier, const uint8_t *message, size_t len)
 		scatter_cancel(target->route.scatter);
 	else if (target->route.arena && !target->on_replies_drained) /* else it has not begun */
 		target->route.cancelled = true;
+	explain_route_cancel(target);
 	if ((replies_drained(&target->replies) && !target->inner) || !target->link) {
 		session_close(carrier, "cancel_done");
 		return;

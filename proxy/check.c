@@ -12,6 +12,7 @@
 #include "proxy/catalog.h"
 #include "proxy/check_roles.h"
 #include "proxy/config.h"
+#include "proxy/inspect.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
 #include "proxy/pq.h"
@@ -31,6 +32,9 @@ struct check {
 	bool coordinator_asked; /* for its roles */
 	unsigned node;          /* being reached for, then */
 	bool failed;
+	struct shardmap *inspected;
+	unsigned table; /* of it, the next to be inspected */
+	unsigned warnings;
 };
 
 static void reach_next(struct check *check);
@@ -131,17 +135,62 @@ static void on_worker(void *owner, struct worker *worker, const char *why)
 		go_on(check);
 }
 
-static void finish(struct check *check, const struct shardmap *map)
+static void inspect_next(struct check *check);
+
+static void print_warning(void *owner, const char *text)
+{
+	struct check *check = owner;
+	const struct shardmap_table *table = shardmap_table_at(check->inspected, check->table);
+
+	fprintf(check->out, "table %s.%s: WARNING: %s\n", table->schema, table->name, text);
+	check->warnings++;
+}
+
+static void on_inspected(void *owner, const struct indexes *indexes, const char *why)
+{
+	struct check *check = owner;
+
+	if (indexes)
+		indexes_judge(indexes, print_warning, check);
+	else
+		fprintf(check->out, "indexes: not known: %s\n", why);
+	check->table++;
+	inspect_next(check);
+}
+
+/* The indexes of one table after the other. */
+static void inspect_next(struct check *check)
+{
+	while (check->table < shardmap_table_count(check->inspected)) {
+		const struct shardmap_table *table =
+		    shardmap_table_at(check->inspected, check->table);
+
+		if (table->routable && table->nshards > 0) {
+			inspect_start(check->proxy, check->inspected, table, check->user,
+			              check->database, on_inspected, check);
+			return;
+		}
+		check->table++;
+	}
+	loop_stop(check->proxy->loop);
+}
+
+static void finish(struct check *check, struct shardmap *map)
 {
 	if (map)
 		check_roles_print_remedy(check->roles, shardmap_provider(map) == SHARDMAP_CITUS);
-	loop_stop(check->proxy->loop);
+	if (map && !check->failed) {
+		check->inspected = shardmap_ref(map);
+		inspect_next(check);
+	} else {
+		loop_stop(check->proxy->loop);
+	}
 }
 
 /* The coordinator, for its roles, then one node after the other. */
 static void reach_next(struct check *check)
 {
-	const struct shardmap *map = catalog_map(check->catalog);
+	struct shardmap *map = catalog_map(check->catalog);
 	struct pools *pools = check->proxy->pools;
 	struct worker *worker;
 
@@ -194,10 +243,14 @@ int check_run(struct proxy *proxy, FILE *out)
 		catalog_load(check.catalog, &check.map_waiter);
 		loop_run(proxy->loop);
 		check_roles_free(check.roles);
+		shardmap_unref(check.inspected);
 	} else {
 		check.failed = true;
 	}
-	fprintf(out, check.failed ? "check failed\n" : "all is well\n");
+	if (check.warnings > 0)
+		fprintf(out, "%u warning%s\n", check.warnings, check.warnings == 1 ? "" : "s");
+	else
+		fprintf(out, check.failed ? "check failed\n" : "all is well\n");
 	free(check.user);
 	free(check.database);
 	return check.failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -83,6 +83,10 @@ void config_print_sample(FILE *out); /* etc/pgtopk.conf.sample */
 /* PostgreSQL's spellings of a boolean (on, off, true, false, yes, no, 1, 0, and
  * unambiguous prefixes). */
 bool config_parse_bool(const char *text, bool *value);
+
+/* The values of option route and of pgtopk.route. */
+enum config_route { CONFIG_ROUTE_OFF, CONFIG_ROUTE_ON, CONFIG_ROUTE_SHADOW };
+bool config_parse_route(const char *text, enum config_route *route);
 bool config_parse_real(const char *text, double minimum, double maximum, double *value);
 
 #endif

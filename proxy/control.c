@@ -49,6 +49,14 @@ static void log_statistics(const struct proxy *proxy)
 	          " stale_maps=%" PRIu64 " cancels=%" PRIu64,
 	          counters->clients, proxy->session_count, counters->routed, counters->rows,
 	          counters->stale_maps, counters->cancels);
+	if (counters->shadow_same + counters->shadow_differs + counters->shadow_failed +
+	        counters->shadow_skipped >
+	    0)
+		log_event(proxy->log, LOG_INFO, "statistics",
+		          "shadow_same=%" PRIu64 " shadow_differs=%" PRIu64
+		          " shadow_failed=%" PRIu64 " shadow_skipped=%" PRIu64,
+		          counters->shadow_same, counters->shadow_differs, counters->shadow_failed,
+		          counters->shadow_skipped);
 	for (int i = 0; i < REFUSAL_COUNT; i++)
 		if (counters->refused[i] > 0)
 			log_event(proxy->log, LOG_INFO, "statistics", "refused=%s count=%" PRIu64,

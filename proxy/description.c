@@ -6,6 +6,8 @@
 #include "proxy/description.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -16,6 +18,8 @@
 #define SAVEPOINT "pgtopk_description"
 #define FIRST_USER_OID 16384 /* FirstNormalObjectId: not built in from here on */
 #define FLOAT8_OID 701
+#define TEXT_OID 25
+#define JSON_OID 114
 
 struct cached {
 	uint8_t *key; /* plan's address, then the declared types */
@@ -49,11 +53,56 @@ void description_unref(struct description *description)
 	if (!description || --description->refs > 0)
 		return;
 	plan_unref(description->plan);
+	description_unref(description->explained);
 	free(description->parameter_types);
 	free(description->result_types);
 	free(description->fields);
 	free(description->keys);
 	free(description);
+}
+
+static void put_explain_field(struct iobuf *out, bool json)
+{
+	wire_put_string(out, "QUERY PLAN");
+	wire_put_u32(out, 0);
+	wire_put_u16(out, 0);
+	wire_put_u32(out, json ? JSON_OID : TEXT_OID);
+	wire_put_u16(out, UINT16_MAX); /* -1: of any length */
+	wire_put_u32(out, UINT32_MAX);
+	wire_put_u16(out, 0);
+}
+
+struct description *description_explain(struct description *of, bool json)
+{
+	struct description *description = zeroed(sizeof(*description));
+	size_t types = of->nparameters * sizeof(*of->parameter_types);
+	struct iobuf field;
+
+	iobuf_init(&field);
+	put_explain_field(&field, json);
+	description->refs = 1;
+	description->plan = plan_ref(of->plan);
+	description->explained = description_ref(of);
+	description->refusal = of->refusal;
+	description->nparameters = of->nparameters;
+	description->parameter_types = zeroed(types);
+	if (types)
+		memcpy(description->parameter_types, of->parameter_types, types);
+	description->visible = 1;
+	description->fields_len = iobuf_len(&field);
+	description->fields = zeroed(description->fields_len);
+	memcpy(description->fields, iobuf_head(&field), description->fields_len);
+	iobuf_fini(&field);
+	return description;
+}
+
+void description_put_complete(const struct description *description, struct iobuf *out,
+                              uint64_t rows)
+{
+	char tag[32];
+
+	snprintf(tag, sizeof(tag), "SELECT %" PRIu64, rows);
+	wire_put_command_complete(out, description->explained ? "EXPLAIN" : tag);
 }
 
 bool description_same(const struct description *a, const struct description *b)

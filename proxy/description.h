@@ -28,12 +28,18 @@ struct description {
 	uint32_t *result_types; /* of the visible fields, then of the keys */
 	uint8_t *fields;        /* the visible fields as in RowDescription, formats 0 */
 	size_t fields_len;
-	struct order_key *keys; /* plan->nkeys */
-	enum refusal refusal;   /* not REFUSAL_none: described, but not to be routed */
+	struct order_key *keys;        /* plan->nkeys */
+	enum refusal refusal;          /* not REFUSAL_none: described, but not to be routed */
+	struct description *explained; /* NULL, or this is EXPLAIN's of that one */
 };
 
 struct description *description_ref(struct description *description);
 void description_unref(struct description *description); /* NULL is allowed */
+/* What EXPLAIN of the same statement looks like: a reference, which holds one to it. */
+struct description *description_explain(struct description *of, bool json);
+/* CommandComplete for so many rows. */
+void description_put_complete(const struct description *description, struct iobuf *out,
+                              uint64_t rows);
 /* The client would see the same rows and parameters. */
 bool description_same(const struct description *a, const struct description *b);
 

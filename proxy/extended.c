@@ -14,8 +14,6 @@
  * their order is the client's order.
  */
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +88,18 @@ static bool has_failed(struct session *session, enum refusal refusal)
 
 /* ---- Parse ---- */
 
+/* A named statement is the coordinator's as well, so that EXECUTE and DEALLOCATE know it; in
+ * shadow mode the unnamed one, too. */
+static void remember(struct session *session)
+{
+	struct statement *statement = statements_add(
+	    &session->statements, iobuf_head(&session->message), iobuf_len(&session->message));
+
+	assert(statement);
+	statement->sequence = session->parses_sent + 1;
+	forward(session);
+}
+
 static void on_parsed(struct session *session, enum refusal refusal)
 {
 	struct statement *statement;
@@ -98,6 +108,11 @@ static void on_parsed(struct session *session, enum refusal refusal)
 		return;
 	if (has_failed(session, refusal))
 		return;
+	if (refusal == REFUSAL_shadow) {
+		journal_settle(session);
+		remember(session);
+		return;
+	}
 	if (refusal != REFUSAL_none) {
 		struct wire_parse parse;
 		bool ok = wire_read_parse(body(session), body_len(session), &parse);
@@ -132,17 +147,6 @@ static void prepare_parse(struct session *session)
 	free(types);
 }
 
-/* A named statement is the coordinator's as well, so that EXECUTE and DEALLOCATE know it. */
-static void remember_named(struct session *session)
-{
-	struct statement *statement = statements_add(
-	    &session->statements, iobuf_head(&session->message), iobuf_len(&session->message));
-
-	assert(statement);
-	statement->sequence = session->parses_sent + 1;
-	forward(session);
-}
-
 /* The coordinator owes nothing: it will do this Parse, or is skipping. */
 static void parse(struct session *session)
 {
@@ -158,13 +162,13 @@ static void parse(struct session *session)
 	    own_setting_is_bad(parse.query, parse.query_len, &error, text)) {
 		fail(session, &error);
 	} else if (!prefilter_is_candidate(parse.query, parse.query_len) ||
-	           (parse.statement[0] && !has_room(session))) {
+	           ((parse.statement[0] || shadow_mode(session)) && !has_room(session))) {
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
-	} else if (parse.statement[0]) {
+	} else if (parse.statement[0] || shadow_mode(session)) {
 		journal_settle(session);
-		remember_named(session);
+		remember(session);
 	} else {
 		prepare_parse(session);
 	}
@@ -175,6 +179,8 @@ static void handle_parse(struct session *session)
 	struct wire_parse view;
 	bool ok = wire_read_parse(body(session), body_len(session), &view);
 
+	if (ok && own_setting_mentioned(view.query, view.query_len))
+		facts_forget_route(session->facts);
 	if (ok && (statements_find(&session->statements, view.statement) ||
 	           prefilter_is_candidate(view.query, view.query_len) ||
 	           own_setting_mentioned(view.query, view.query_len)))
@@ -190,6 +196,17 @@ static struct statement *bound_statement(const struct session *session, struct w
 	if (!wire_read_bind(body(session), body_len(session), bind))
 		return NULL;
 	return statements_find((struct statements *)&session->statements, bind->statement);
+}
+
+/* The coordinator binds it, and what was bound here. */
+static void bind_there(struct session *session, struct statement *statement)
+{
+	if (statement) {
+		journal_settle(session);
+		journal_hand_over_statement(session, statement);
+		journal_hand_over_portals(session);
+	}
+	forward(session);
 }
 
 static void on_bound(struct session *session, enum refusal refusal)
@@ -227,14 +244,11 @@ static void on_bound(struct session *session, enum refusal refusal)
 		session_end_work(session);
 		return;
 	}
-	if (refusal != REFUSAL_none)
+	if (refusal == REFUSAL_shadow && statement)
+		shadow_bind(session, statement);
+	else if (refusal != REFUSAL_none)
 		route_refused(session, refusal);
-	if (statement) {
-		journal_settle(session);
-		journal_hand_over_statement(session, statement);
-		journal_hand_over_portals(session);
-	}
-	forward(session);
+	bind_there(session, statement);
 }
 
 static void prepare_statement(struct session *session, const struct statement *statement,
@@ -289,10 +303,14 @@ static void handle_bind(struct session *session)
 	} else {
 		journal_abandon(session, false); /* the coordinator finds the error in it */
 	}
-	if (statement)
+	if (statement && shadow_mode(session)) {
+		shadow_bind(session, statement);
+		bind_there(session, statement);
+	} else if (statement) {
 		prepare_statement(session, statement, on_bound);
-	else
+	} else {
 		forward(session);
+	}
 }
 
 /* ---- Describe ---- */
@@ -361,15 +379,12 @@ static void on_rows_sent(struct session *session)
 	uint32_t max_rows;
 	struct portal *portal = executed_portal(session, &max_rows);
 	uint64_t sent = session->answer.end - portal->taken;
-	char tag[32];
 
 	portal->taken = session->answer.end;
-	if (max_rows > 0 && sent == max_rows) {
+	if (max_rows > 0 && sent == max_rows)
 		wire_put_bare(out, WIRE_BE_PortalSuspended);
-	} else {
-		snprintf(tag, sizeof(tag), "SELECT %" PRIu64, sent);
-		wire_put_command_complete(out, tag);
-	}
+	else
+		description_put_complete(portal->described, out, sent);
 	session_end_work(session);
 }
 
@@ -450,6 +465,7 @@ static void handle_execute(struct session *session)
 		/* it may do anything to portals that were bound here: the coordinator's, then */
 		journal_settle(session);
 		journal_hand_over_portals(session);
+		shadow_execute(session);
 		forward(session);
 	} else if (portal->executed) {
 		session_await_replies(session, send_rows);

@@ -42,12 +42,19 @@ static const char *const worker_settings[] = {
 /* Those that pgtopk itself works with; without a value where pgvector was not loaded or nothing
  * was set. */
 static const char *const own_settings[] = {
-    "transaction_isolation", "standard_conforming_strings",
-    "pgtopk.route",          "pgtopk.overfetch",
-    "idle_session_timeout",  "idle_in_transaction_session_timeout",
-    "hnsw.ef_search",        "hnsw.iterative_scan",
-    "hnsw.max_scan_tuples",  "hnsw.scan_mem_multiplier",
-    "ivfflat.probes",        "ivfflat.iterative_scan",
+    "transaction_isolation",
+    "standard_conforming_strings",
+    "pgtopk.route",
+    "pgtopk.overfetch",
+    "pgtopk.notices",
+    "hnsw.ef_search",
+    "hnsw.iterative_scan",
+    "hnsw.max_scan_tuples",
+    "hnsw.scan_mem_multiplier",
+    "ivfflat.probes",
+    "ivfflat.iterative_scan",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
     "ivfflat.max_probes",
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -92,7 +99,8 @@ struct facts {
 	bool wrote;  /* the open transaction, perhaps */
 	struct settings *worker;
 	struct settings *own;
-	bool route_default;
+	enum config_route route_default;
+	bool route_known; /* what `own` says of it may still be so */
 	double overfetch_default;
 
 	/* a question under way */
@@ -291,6 +299,7 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	replace(&facts->session_user, &values[3]);
 	replace(&facts->current_user, &values[4]);
 	facts->wrote = is_true(&values[5]);
+	facts->route_known = true;
 	facts->loaded = true;
 	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
 	adopt(&facts->own,
@@ -335,7 +344,7 @@ void facts_ask(struct session *session, const char *table_name, bool citus, uint
 	facts->asking = text_dup(table_name, strlen(table_name));
 	facts->answered = false;
 	facts->done = done;
-	facts->route_default = session->proxy->config->route;
+	config_parse_route(session->proxy->config->route, &facts->route_default);
 	facts->overfetch_default = session->proxy->config->overfetch;
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
@@ -377,15 +386,30 @@ static bool text_is_readable(const struct facts *facts)
 	return true;
 }
 
+static enum config_route read_route(const struct facts *facts)
+{
+	const char *text = facts_value(facts, "pgtopk.route");
+	enum config_route route;
+
+	return text && config_parse_route(text, &route) ? route : facts->route_default;
+}
+
+bool facts_shadowed(const struct facts *facts)
+{
+	return facts->route_known && read_route(facts) == CONFIG_ROUTE_SHADOW;
+}
+
+void facts_forget_route(struct facts *facts)
+{
+	facts->route_known = false;
+}
+
 enum refusal facts_check(const struct facts *facts)
 {
 	const char *isolation = facts_value(facts, "transaction_isolation");
-	const char *route = facts_value(facts, "pgtopk.route");
-	bool on = facts->route_default;
+	enum config_route route = read_route(facts);
 
-	if (route && !config_parse_bool(route, &on))
-		on = facts->route_default;
-	if (!on)
+	if (route == CONFIG_ROUTE_OFF)
 		return REFUSAL_route_off;
 	if (!facts->session_user || !facts->current_user ||
 	    strcmp(facts->session_user, facts->current_user) != 0 ||
@@ -397,7 +421,7 @@ enum refusal facts_check(const struct facts *facts)
 		return REFUSAL_isolation;
 	if (facts->wrote)
 		return REFUSAL_written;
-	return REFUSAL_none;
+	return route == CONFIG_ROUTE_SHADOW ? REFUSAL_shadow : REFUSAL_none;
 }
 
 double facts_overfetch(const struct facts *facts)

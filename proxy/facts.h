@@ -43,7 +43,15 @@ const struct facts_table *facts_table(const struct facts *facts, const char *nam
 void facts_ask(struct session *session, const char *table_name, bool citus, uint32_t vector_oid,
                void (*done)(struct session *session, bool ok));
 
-/* REFUSAL_none, or why a fresh session's state forbids routing. */
+/*
+ * pgtopk.route was shadow when it was last asked for. Not fresh, perhaps; good for waiting no
+ * longer than the coordinator takes, and for nothing else.
+ */
+bool facts_shadowed(const struct facts *facts);
+void facts_forget_route(struct facts *facts); /* it is about to be SET */
+
+/* REFUSAL_none, or why a fresh session's state forbids routing; REFUSAL_shadow if nothing else
+ * does. */
 enum refusal facts_check(const struct facts *facts);
 /* What must hold on the workers, without the budget; and what pgtopk itself goes by. The
  * same objects as long as nothing in them changed. */

@@ -12,6 +12,7 @@
 #include "proxy/keyring.h"
 #include "proxy/log.h"
 #include "proxy/scram.h"
+#include "proxy/pq.h"
 #include "proxy/session.h"
 #include "proxy/tls.h"
 #include "proxy/verifiers.h"
@@ -411,4 +412,16 @@ bool login_authentication(struct session *session, const uint8_t *body, size_t l
 		              "the coordinator sent an unexpected authentication message",
 		              "protocol_violation");
 	return false;
+}
+
+bool login_refused(struct session *session, const uint8_t *body, size_t len)
+{
+	const char *sqlstate = wire_error_field(body, len, 'C');
+	const char *other = pq_link_other_sslmode(session->link);
+
+	if (!login_holds(session) || session->coordinator_left > 0 || !other || !sqlstate ||
+	    strcmp(sqlstate, "28000") != 0)
+		return false;
+	session_dial(session, other);
+	return true;
 }

@@ -33,4 +33,10 @@ void login_client_message(struct session *session, uint8_t type, const uint8_t *
 /* A whole Authentication message. True: the client is to see it. */
 bool login_authentication(struct session *session, const uint8_t *body, size_t len);
 
+/*
+ * The coordinator's first answer is an ErrorResponse. If no line of pg_hba.conf fits (28000) and
+ * sslmode is allow or prefer, the other kind of connection is tried, as libpq does: true.
+ */
+bool login_refused(struct session *session, const uint8_t *body, size_t len);
+
 #endif

@@ -23,6 +23,7 @@
 #include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
+#include "proxy/notices.h"
 #include "proxy/pool.h"
 #include "proxy/pq.h"
 #include "proxy/proxy.h"
@@ -82,6 +83,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
 	proxy->descriptions = descriptions_new(DESCRIPTION_CACHE_ENTRIES);
+	proxy->notices = notices_new(proxy);
 	return true;
 }
 
@@ -90,6 +92,7 @@ static void proxy_fini(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	notices_free(proxy->notices);
 	lingers_free(proxy->lingers);
 	if (proxy->verifiers)
 		verifiers_free(proxy->verifiers);

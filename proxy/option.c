@@ -110,6 +110,19 @@ bool config_parse_bool(const char *text, bool *value)
 	return false;
 }
 
+bool config_parse_route(const char *text, enum config_route *route)
+{
+	bool on;
+
+	if (strcasecmp(text, "shadow") == 0)
+		*route = CONFIG_ROUTE_SHADOW;
+	else if (config_parse_bool(text, &on))
+		*route = on ? CONFIG_ROUTE_ON : CONFIG_ROUTE_OFF;
+	else
+		return false;
+	return true;
+}
+
 /* Digits, signs, points, exponents: no "inf", no "0x10", nothing behind. */
 bool config_parse_real(const char *text, double minimum, double maximum, double *value)
 {
@@ -207,6 +220,11 @@ static bool is_one_of(const char *list, const char *value)
 static bool set_string(char **field, const struct option *option, const char *value,
                        const struct option_place *place)
 {
+	bool flag;
+
+	/* "no" means off where there is one */
+	if (is_choice(option) && is_one_of(option->unit, "on") && config_parse_bool(value, &flag))
+		value = flag ? "on" : "off";
 	if (is_choice(option) && !is_one_of(option->unit, value))
 		return option_complain(place, "\"%s\" is not known; give one of %s", value,
 		                       option->unit);

@@ -14,14 +14,28 @@
 #define OVERFETCH_MINIMUM 1.0
 #define OVERFETCH_MAXIMUM 100.0
 
-static bool check_route(const char *value, struct wire_error *error)
+static bool check_notices(const char *value, struct wire_error *error)
 {
 	bool on;
 
 	if (config_parse_bool(value, &on))
 		return true;
 	error->sqlstate = "22023";
-	error->message = "parameter \"pgtopk.route\" requires a Boolean value";
+	error->message = "parameter \"pgtopk.notices\" requires a Boolean value";
+	return false;
+}
+
+static bool check_route(const char *value, struct wire_error *error, char *text)
+{
+	enum config_route route;
+
+	if (config_parse_route(value, &route))
+		return true;
+	error->sqlstate = "22023";
+	snprintf(text, OWN_SETTING_TEXT, "invalid value for parameter \"pgtopk.route\": \"%.60s\"",
+	         value);
+	error->message = text;
+	error->hint = "Available values: off, on, shadow.";
 	return false;
 }
 
@@ -57,7 +71,9 @@ static bool unknown(const char *name, struct wire_error *error, char *text)
 static bool check(const char *name, const char *value, struct wire_error *error, char *text)
 {
 	if (strcasecmp(name, "route") == 0)
-		return check_route(value, error);
+		return check_route(value, error, text);
+	if (strcasecmp(name, "notices") == 0)
+		return check_notices(value, error);
 	if (strcasecmp(name, "overfetch") == 0)
 		return check_overfetch(value, error, text);
 	return unknown(name, error, text);

@@ -18,6 +18,7 @@ struct keyring;
 struct lingers;
 struct log;
 struct loop;
+struct notices;
 struct plancache;
 struct pools;
 struct session;
@@ -31,6 +32,7 @@ struct counters {
 	uint64_t rows;
 	uint64_t stale_maps;
 	uint64_t cancels;
+	uint64_t shadow_same, shadow_differs, shadow_failed, shadow_skipped;
 	uint64_t refused[REFUSAL_COUNT];
 };
 
@@ -42,6 +44,7 @@ struct proxy {
 	struct catalogs *catalogs;
 	struct plancache *plans;
 	struct descriptions *descriptions;
+	struct notices *notices;
 	struct counters counters;
 
 	char *coordinator;      /* host:port, for texts */

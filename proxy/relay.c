@@ -55,8 +55,12 @@ static bool pass_client_rest(struct session *session, size_t *run)
 
 static bool pass_coordinator_rest(struct session *session, size_t *run)
 {
-	return pass_rest(&session->coordinator.in, &session->coordinator_left,
-	                 session->coordinator_hidden, run);
+	size_t before = *run;
+	bool some = pass_rest(&session->coordinator.in, &session->coordinator_left,
+	                      session->coordinator_hidden, run);
+
+	shadow_bytes(session, iobuf_head(&session->coordinator.in) + before, *run - before);
+	return some;
 }
 
 /* ---- client to coordinator ---- */
@@ -128,6 +132,8 @@ static void note_forwarded(struct session *session, uint8_t type)
 {
 	struct replies *replies = &session->replies;
 
+	if (type == WIRE_FE_Query || type == WIRE_FE_Execute || type == WIRE_FE_FunctionCall)
+		shadow_forwarded(session);
 	switch (type) {
 	case WIRE_FE_Query:
 	case WIRE_FE_FunctionCall:
@@ -376,7 +382,7 @@ static bool needs_body(const struct session *session, uint8_t type)
 {
 	return type == WIRE_BE_ReadyForQuery || type == WIRE_BE_BackendKeyData ||
 	       type == WIRE_BE_CommandComplete || session->inner ||
-	       (session->login && is_of_login(type));
+	       footnote_wants(&session->footnote, type) || (session->login && is_of_login(type));
 }
 
 static bool is_asynchronous(uint8_t type)
@@ -469,21 +475,10 @@ static bool is_of_scram(uint8_t type)
 /* Messages that are waited for as a whole have no reason to be long. */
 static bool is_credible(const struct session *session, uint8_t type, size_t total)
 {
-	if (login_keeps(session) && !is_of_scram(type))
+	if ((login_keeps(session) && !is_of_scram(type)) || !wire_backend_length_ok(type, total))
 		return false;
-	switch (type) {
-	case WIRE_BE_ReadyForQuery:
-		return total == WIRE_HEADER + 1;
-	case WIRE_BE_Authentication:
-		return total >= WIRE_HEADER + 4 && total <= WIRE_AUTHENTICATION_MAX;
-	case WIRE_BE_BackendKeyData:
-		return total > WIRE_HEADER + 4 && total <= WIRE_HEADER + 4 + WIRE_KEY_MAX;
-	case WIRE_BE_CommandComplete:
-		return total <= WIRE_SMALL_MESSAGE_MAX;
-	default:
-		return total <= UNASKED_MAX || session->inner ||
-		       (!session->login && !replies_drained(&session->replies));
-	}
+	return total <= UNASKED_MAX || session->inner ||
+	       (!session->login && !replies_drained(&session->replies));
 }
 
 /*
@@ -497,22 +492,6 @@ static bool is_old_error(const struct session *session, enum wire_frame frame,
 	       (frame == WIRE_FRAME_BAD || total > LOGIN_ERROR_MAX);
 }
 
-/*
- * The first answer to the StartupMessage is a refusal, as no line of pg_hba.conf fits:
- * with sslmode allow or prefer the other kind of connection is tried, as libpq does.
- */
-static bool try_other_sslmode(struct session *session, const uint8_t *body, size_t len)
-{
-	const char *sqlstate = wire_error_field(body, len, 'C');
-	const char *other = pq_link_other_sslmode(session->link);
-
-	if (!login_holds(session) || session->coordinator_left > 0 || !other || !sqlstate ||
-	    strcmp(sqlstate, "28000") != 0)
-		return false;
-	session_dial(session, other);
-	return true;
-}
-
 /* A message during login, whole. True: it was handled here. */
 static bool login_reply(struct session *session, uint8_t type, size_t total, size_t *run)
 {
@@ -522,7 +501,7 @@ static bool login_reply(struct session *session, uint8_t type, size_t total, siz
 
 	show_run(session, run);
 	if (type == WIRE_BE_ErrorResponse &&
-	    try_other_sslmode(session, iobuf_head(in) + WIRE_HEADER, total - WIRE_HEADER))
+	    login_refused(session, iobuf_head(in) + WIRE_HEADER, total - WIRE_HEADER))
 		return true;
 	if (type != WIRE_BE_Authentication)
 		return false;
@@ -578,8 +557,16 @@ static bool coordinator_message(struct session *session, size_t *run)
 	session->coordinator_last = type;
 	session->coordinator_hidden =
 	    !note_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
+	if (session->footnote.awaits && !session->coordinator_hidden) {
+		show_run(session, run);
+		message = iobuf_head(in);
+		session->coordinator_hidden =
+		    footnote_reply(session, type, message + WIRE_HEADER, total - WIRE_HEADER);
+	}
 	if (session->coordinator_hidden)
 		show_run(session, run);
+	else
+		shadow_reply(session, type);
 	session->coordinator_left = total;
 	return true;
 }
@@ -598,4 +585,5 @@ void relay_coordinator_input(struct session *session)
 	show_run(session, &run);
 	if (session->on_replies_drained && session_owes_nothing(session))
 		session_replies_drained(session);
+	shadow_look(session);
 }

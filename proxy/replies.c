@@ -189,3 +189,14 @@ bool replies_idle(const struct replies *replies)
 {
 	return replies->count == 0 && !replies->unsynced && !replies->failed;
 }
+
+bool replies_owe_rows(const struct replies *replies)
+{
+	for (size_t i = 0; i < replies->count; i++) {
+		enum reply reply = KIND(replies->ring[(replies->first + i) & (replies->cap - 1)]);
+
+		if (reply == REPLY_EXECUTE || reply == REPLY_QUERY)
+			return true;
+	}
+	return false;
+}

@@ -52,6 +52,8 @@ void replies_copy_ended(struct replies *replies);
  */
 bool replies_arrived(struct replies *replies, uint8_t type, enum reply *answered);
 
+/* Rows may be owed: of one message that was sent before now. */
+bool replies_owe_rows(const struct replies *replies);
 /* Nothing is owed. */
 bool replies_drained(const struct replies *replies);
 /* Nothing is owed and no Sync is missing: the next message starts afresh. */

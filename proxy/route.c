@@ -10,6 +10,10 @@
 
 #include "parser/plancache.h"
 #include "proxy/config.h"
+#include "proxy/counts.h"
+#include "proxy/explain_route.h"
+#include "proxy/footnote.h"
+#include "proxy/notices.h"
 #include "proxy/session.h"
 
 #define MAX_ASKED 3 /* facts: the name, and again if the session's state went stale meanwhile */
@@ -25,6 +29,11 @@ static void finish(struct session *session, enum refusal refusal)
 	struct route *route = &session->route;
 
 	route->done(session, route->cancelled ? REFUSAL_cancelled : refusal);
+}
+
+void route_finish(struct session *session, enum refusal refusal)
+{
+	finish(session, refusal);
 }
 
 static void on_map(void *owner, bool ok, const char *why)
@@ -145,7 +154,9 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	if (table->row_security)
 		return REFUSAL_row_security;
 	refusal = facts_check(session->facts);
-	if (refusal != REFUSAL_none)
+	if (refusal == REFUSAL_none && shadow_plans(session))
+		return REFUSAL_shadow; /* not any more */
+	if (refusal != REFUSAL_none && !(refusal == REFUSAL_shadow && shadow_plans(session)))
 		return refusal;
 	plan_unref(route->plan);
 	route->plan = NULL;
@@ -182,7 +193,9 @@ static void route_advance(struct session *session)
 	const struct facts_table *table;
 	enum refusal refusal;
 
-	refusal = route->cancelled ? REFUSAL_cancelled : check_place(session);
+	refusal = route->cancelled ? REFUSAL_cancelled : route->refused;
+	if (refusal == REFUSAL_none)
+		refusal = check_place(session);
 	if (refusal != REFUSAL_none) {
 		finish(session, refusal);
 		return;
@@ -194,15 +207,26 @@ static void route_advance(struct session *session)
 		finish(session, refusal);
 		return;
 	}
-	if (describe(session))
-		finish(session, route->description->refusal);
+	if (!describe(session))
+		return;
+	explain_route_describe(route);
+	finish(session, route->description->refusal);
+}
+
+static enum refusal read_text(struct session *session, const char *sql, size_t len)
+{
+	struct route *route = &session->route;
+
+	if (!explain_route_read(route, sql, len))
+		return REFUSAL_explain;
+	return plancache_query(session->proxy->plans, route->lifted.sql, route->lifted.len,
+	                       &route->query);
 }
 
 void route_prepare(struct session *session, const char *sql, size_t len, unsigned ntypes,
                    const uint32_t *types, void (*done)(struct session *session, enum refusal))
 {
 	struct route *route = &session->route;
-	enum refusal refusal;
 
 	route_reset(session);
 	route->arena = arena_new();
@@ -213,22 +237,16 @@ void route_prepare(struct session *session, const char *sql, size_t len, unsigne
 	route->waiter.fn = on_map;
 	route->waiter.owner = session;
 	route->catalog = catalogs_get(session->proxy->catalogs, session->database);
-	literal_lift(sql, len, route->arena, &route->lifted);
-	refusal = plancache_query(session->proxy->plans, route->lifted.sql, route->lifted.len,
-	                          &route->query);
-	if (refusal == REFUSAL_none)
+	route->refused = read_text(session, sql, len);
+	if (route->refused == REFUSAL_none || route->explain) /* its footnote waits for its turn */
 		session_await_replies(session, route_advance);
 	else
-		finish(session, refusal);
+		finish(session, route->refused);
 }
 
-void route_reset(struct session *session)
+void route_drop(struct route *route)
 {
-	struct route *route = &session->route;
-
 	catalog_cancel(&route->waiter);
-	if (route->timing)
-		loop_timer_stop(session->timer);
 	if (route->scatter)
 		scatter_abandon(route->scatter);
 	description_unref(route->asking);
@@ -239,6 +257,14 @@ void route_reset(struct session *session)
 	topk_free(route->topk);
 	arena_free(route->arena);
 	memset(route, 0, sizeof(*route));
+}
+
+void route_reset(struct session *session)
+{
+	explain_route_reset(session);
+	if (session->route.timing)
+		loop_timer_stop(session->timer);
+	route_drop(&session->route);
 }
 
 /* ---- time ---- */
@@ -309,7 +335,10 @@ bool route_may_retry(struct session *session, enum refusal refusal)
 void route_refused(struct session *session, enum refusal refusal)
 {
 	struct proxy *proxy = session->proxy;
+	const struct explain *explain = session->route.explain;
 
+	if (explain)
+		footnote_arm(session, refusal, explain->format == EXPLAIN_JSON);
 	proxy->counters.refused[refusal]++;
 	if (proxy->config->log_routed)
 		log_event(proxy->log, LOG_INFO, "refused", "session=%" PRIu64 " reason=%s text=%s",
@@ -317,58 +346,6 @@ void route_refused(struct session *session, enum refusal refusal)
 }
 
 /* ---- from plan to rows ---- */
-
-static bool parse_text_count(const struct wire_value *value, int64_t *count)
-{
-	char text[24], *end;
-
-	if (value->len < 1 || (size_t)value->len >= sizeof(text))
-		return false;
-	memcpy(text, value->data, (size_t)value->len);
-	text[value->len] = '\0';
-	*count = strtoll(text, &end, 10);
-	return *end == '\0' && text[0] >= '0' && text[0] <= '9';
-}
-
-static bool parse_binary_count(const struct wire_value *value, int64_t *count)
-{
-	switch (value->len) {
-	case 2:
-		*count = (int16_t)wire_u16(value->data);
-		return true;
-	case 4:
-		*count = (int32_t)wire_u32(value->data);
-		return true;
-	case 8:
-		*count =
-		    (int64_t)((uint64_t)wire_u32(value->data) << 32 | wire_u32(value->data + 4));
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* LIMIT's or OFFSET's value; false: not one that is routed (NULL, negative, no number). */
-static bool read_count(const struct plan_count *count, const struct wire_bind *bind, int64_t *value)
-{
-	struct wire_value parameter;
-	unsigned i = count->parameter - 1;
-
-	if (count->kind != PLAN_COUNT_PARAMETER) {
-		*value = count->kind == PLAN_COUNT_CONSTANT ? count->value : 0;
-		return true;
-	}
-	if (!bind || i >= bind->nparameters)
-		return false;
-	parameter = wire_bind_value(bind, i);
-	if (parameter.len < 0)
-		return false;
-	if (wire_format(bind->parameter_formats, bind->nparameter_formats, i) == 0
-	        ? !parse_text_count(&parameter, value)
-	        : !parse_binary_count(&parameter, value))
-		return false;
-	return *value >= 0 && *value <= count->maximum;
-}
 
 static bool is_integer(uint32_t type_oid)
 {
@@ -403,8 +380,8 @@ static enum refusal make_budget(struct session *session, const struct wire_bind 
 
 	if (!count_type_ok(route->description, &route->plan->limit) ||
 	    !count_type_ok(route->description, &route->plan->offset) ||
-	    !read_count(&route->plan->limit, bind, &limit) ||
-	    !read_count(&route->plan->offset, bind, &offset) || limit == 0)
+	    !counts_read(&route->plan->limit, bind, &limit) ||
+	    !counts_read(&route->plan->offset, bind, &offset) || limit == 0)
 		return REFUSAL_limit;
 	asked.limit = request->limit = (uint64_t)limit;
 	asked.offset = request->offset = (uint64_t)offset;
@@ -455,10 +432,10 @@ static bool bind_fits(const struct route *route, const struct wire_bind *bind)
 
 static void put_formats(struct route *route, const struct wire_bind *bind)
 {
-	unsigned visible = route->description->visible;
+	unsigned visible = route->request.description->visible;
 	uint16_t *formats = arena_calloc(route->arena, visible + 1, sizeof(*formats));
 
-	for (unsigned i = 0; bind && i < visible; i++)
+	for (unsigned i = 0; bind && !route->explain && i < visible; i++)
 		formats[i] = wire_format(bind->result_formats, bind->nresult_formats, i);
 	route->request.formats = formats;
 }
@@ -508,6 +485,15 @@ static enum refusal outcome_refusal(enum scatter_outcome outcome)
 	return REFUSAL_worker;
 }
 
+void route_map_is_stale(struct session *session)
+{
+	const struct route *route = &session->route;
+
+	session->proxy->counters.stale_maps++;
+	catalog_expire(route->catalog, shardmap_generation(route->map));
+	facts_expire(session->facts);
+}
+
 static void on_scattered(void *owner, struct scatter_result *result)
 {
 	struct session *session = owner;
@@ -521,20 +507,22 @@ static void on_scattered(void *owner, struct scatter_result *result)
 	if (route->timing)
 		loop_timer_stop(session->timer);
 	route->timing = false;
+	if (result->outcome == SCATTER_OK && route->explain) {
+		explain_route_start(session, result);
+		return;
+	}
 	if (result->outcome == SCATTER_OK) {
 		session->proxy->counters.routed++;
 		session->proxy->counters.rows += result->rows;
 		route->topk = result->topk;
 		route->rows = result->rows;
 		log_routed(session, result);
+		notices_routed(session);
 	} else if (result->outcome != SCATTER_CANCELLED) {
 		log_failed(session, result);
 	}
-	if (result->outcome == SCATTER_STALE) {
-		session->proxy->counters.stale_maps++;
-		catalog_expire(route->catalog, shardmap_generation(route->map));
-		facts_expire(session->facts);
-	}
+	if (result->outcome == SCATTER_STALE)
+		route_map_is_stale(session);
 	finish(session, result->outcome == SCATTER_CANCELLED && route->idle && !route->timed_out
 	                    ? REFUSAL_idle_timeout
 	                    : outcome_refusal(result->outcome));
@@ -545,33 +533,47 @@ bool route_takes(const struct session *session, const struct wire_bind *bind)
 	return bind_fits(&session->route, bind);
 }
 
-void route_execute(struct session *session, const struct wire_bind *bind,
-                   void (*done)(struct session *session, enum refusal refusal))
+enum refusal route_request(struct session *session, const struct wire_bind *bind)
 {
 	struct route *route = &session->route;
 	struct scatter_request *request = &route->request;
 	enum refusal refusal;
 
 	assert(route->plan && route->description && !route->scatter);
-	route->done = done;
-	if (!bind_fits(route, bind)) {
-		finish(session, REFUSAL_parameters);
-		return;
-	}
+	if (!bind_fits(route, bind))
+		return REFUSAL_parameters;
 	refusal = make_budget(session, bind);
-	if (refusal != REFUSAL_none) {
-		finish(session, refusal);
-		return;
-	}
+	if (refusal != REFUSAL_none)
+		return refusal;
 	request->table = route->table;
 	request->map = route->map;
 	request->catalog = route->catalog;
 	request->plan = route->plan;
-	request->description = route->description;
+	request->description = route->explain ? route->description->explained : route->description;
 	request->user = session->user;
 	request->database = session->database;
 	put_parameters(route, bind);
 	put_formats(route, bind);
+	request->timed = route->explain != NULL;
+	return REFUSAL_none;
+}
+
+void route_execute(struct session *session, const struct wire_bind *bind,
+                   void (*done)(struct session *session, enum refusal refusal))
+{
+	struct route *route = &session->route;
+	enum refusal refusal = route_request(session, bind);
+
+	route->done = done;
+	if (refusal != REFUSAL_none) {
+		finish(session, refusal);
+		return;
+	}
+	route->planned_us = loop_clock_us();
+	if (route->explain && !route->explain->analyze) {
+		explain_route_start(session, NULL);
+		return;
+	}
 	start_timer(session);
-	route->scatter = scatter_start(session->proxy, request, on_scattered, session);
+	route->scatter = scatter_start(session->proxy, &route->request, on_scattered, session);
 }

@@ -13,18 +13,22 @@
 #include <stdint.h>
 
 #include "merge/arena.h"
+#include "parser/explain.h"
 #include "parser/literal.h"
 #include "parser/plan.h"
 #include "proxy/catalog.h"
 #include "proxy/description.h"
 #include "proxy/scatter.h"
 
+struct explain_run;
 struct session;
 struct wire_bind;
 struct wire_error;
 
 struct route {
-	struct arena *arena; /* of this statement; NULL while idle */
+	struct arena *arena;     /* of this statement; NULL while idle */
+	struct explain *explain; /* it is an EXPLAIN, in the arena; else NULL */
+	struct explain_run *run; /* explain_route.c's */
 	struct literal_lifted lifted;
 	unsigned ntypes; /* parameter types that the client declared, in the arena */
 	const uint32_t *types;
@@ -32,11 +36,13 @@ struct route {
 	struct catalog_waiter waiter;
 	unsigned asked; /* facts were asked so often for this statement */
 	unsigned described;
-	bool cancelled;      /* by the client, while it was being planned */
-	bool timing;         /* session->timer runs for it */
-	bool timed_out;      /* it is cancelled for that */
-	bool idle;           /* or because the coordinator would take the session for idle */
-	uint64_t timeout_ms; /* statement_timeout */
+	uint64_t planned_us;
+	enum refusal refused; /* at the first look */
+	bool cancelled;       /* by the client, while it was being planned */
+	bool timing;          /* session->timer runs for it */
+	bool timed_out;       /* it is cancelled for that */
+	bool idle;            /* or because the coordinator would take the session for idle */
+	uint64_t timeout_ms;  /* statement_timeout */
 
 	struct description *asking; /* being filled by description.c */
 	void (*described_fn)(struct session *session, bool ok);
@@ -75,6 +81,8 @@ bool route_takes(const struct session *session, const struct wire_bind *bind);
  */
 void route_execute(struct session *session, const struct wire_bind *bind,
                    void (*done)(struct session *session, enum refusal));
+/* Its first half: makes route.request. */
+enum refusal route_request(struct session *session, const struct wire_bind *bind);
 /* What a client is told of REFUSAL_cancelled: a user's request, or statement_timeout. */
 const struct wire_error *route_error(const struct session *session);
 /* The session's timer has ended while it is SESSION_READY. */
@@ -82,6 +90,12 @@ void route_time_out(struct session *session);
 bool route_may_retry(struct session *session, enum refusal refusal);
 /* Stops whatever waits and frees what was found. */
 void route_reset(struct session *session);
+/* The same for one that is no session's any more. */
+void route_drop(struct route *route);
+
+/* For explain_route.c: ends route_execute(); the map has turned out not to hold. */
+void route_finish(struct session *session, enum refusal refusal);
+void route_map_is_stale(struct session *session);
 
 /* Counts the reason and, with log_routed, logs it. */
 void route_refused(struct session *session, enum refusal refusal);

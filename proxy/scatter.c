@@ -148,7 +148,10 @@ static void conclude(struct scatter *scatter, enum scatter_outcome outcome)
 	scatter->result.outcome = scatter->cancelled ? SCATTER_CANCELLED : outcome;
 	scatter->result.lanes = scatter->nlanes;
 	if (scatter->result.outcome == SCATTER_OK) {
+		uint64_t began_us = loop_clock_us();
+
 		scatter->result.rows = topk_finish(scatter->topk);
+		scatter->result.merge_us += loop_clock_us() - began_us;
 		scatter->result.topk = scatter->topk;
 	}
 	scatter->telling = true;
@@ -201,6 +204,16 @@ static void maybe_finish(struct scatter *scatter)
 
 /* ---- a lane ---- */
 
+static bool add_row(struct scatter *scatter, unsigned shard, const uint8_t *body, size_t len)
+{
+	uint64_t began_us = scatter->request.timed ? loop_clock_us() : 0;
+	bool ok = topk_add(scatter->topk, shard, body, len);
+
+	if (scatter->request.timed)
+		scatter->result.merge_us += loop_clock_us() - began_us;
+	return ok;
+}
+
 static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 {
 	struct lane *lane = owner;
@@ -209,7 +222,7 @@ static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	if (concluded(scatter))
 		return;
 	scatter->result.received++;
-	if (!topk_add(scatter->topk, id, body, len))
+	if (!add_row(scatter, id, body, len))
 		fail(scatter, SCATTER_FAILED, "a worker sent a row that does not fit its query");
 	else if (topk_bytes(scatter->topk) > (size_t)scatter->proxy->config->merge_memory)
 		fail(scatter, SCATTER_TOO_LARGE, "merge_memory");
@@ -289,15 +302,14 @@ static const struct worker_job lane_job = {
     .on_lost = lane_lost,
 };
 
-/* The coordinator's type OIDs as that node has them. */
-static uint32_t *node_types(const struct lane *lane, const uint32_t *coordinator_types,
-                            unsigned count)
+uint32_t *scatter_node_types(const struct shardmap *map, const struct worker *worker,
+                             const uint32_t *coordinator_types, unsigned count)
 {
-	const struct worker_facts *facts = worker_facts(lane->worker);
+	const struct worker_facts *facts = worker_facts(worker);
 	uint32_t *types = zeroed(count * sizeof(*types));
 
 	for (unsigned i = 0; i < count; i++) {
-		switch (shardmap_vector_type(lane->scatter->request.map, coordinator_types[i])) {
+		switch (shardmap_vector_type(map, coordinator_types[i])) {
 		case SHARDMAP_TYPE_VECTOR:
 			types[i] = facts->vector_oid;
 			break;
@@ -321,8 +333,10 @@ static void query_shards(struct lane *lane)
 	const struct scatter_request *request = &scatter->request;
 	const struct description *description = request->description;
 	unsigned nresults = description->visible + request->plan->nkeys;
-	uint32_t *types = node_types(lane, description->parameter_types, description->nparameters);
-	uint32_t *result_types = node_types(lane, description->result_types, nresults);
+	uint32_t *types = scatter_node_types(
+	    request->map, lane->worker, description->parameter_types, description->nparameters);
+	uint32_t *result_types =
+	    scatter_node_types(request->map, lane->worker, description->result_types, nresults);
 	struct worker_query query = {
 	    .ntypes = description->nparameters,
 	    .types = types,
@@ -347,11 +361,12 @@ static void query_shards(struct lane *lane)
 	free(result_types);
 }
 
-static struct settings *lane_settings(const struct lane *lane)
+struct settings *scatter_settings(const struct scatter_request *request,
+                                  const struct worker_facts *facts, bool exact)
 {
-	bool old = worker_facts(lane->worker)->vector_version < ITERATIVE_SCANS_VERSION;
+	bool old = facts->vector_version < ITERATIVE_SCANS_VERSION;
 
-	return lane->scatter->request.settings->variants[lane->scatter->exact][old];
+	return request->settings->variants[exact][old];
 }
 
 static void lane_start(struct lane *lane)
@@ -363,7 +378,8 @@ static void lane_start(struct lane *lane)
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	worker_apply(worker, lane_settings(lane));
+	worker_apply(worker,
+	             scatter_settings(&scatter->request, worker_facts(worker), scatter->exact));
 	query_shards(lane);
 	worker_sync(worker);
 }

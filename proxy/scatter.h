@@ -52,6 +52,7 @@ struct scatter_request {
 	size_t parameters_len;
 	/* formats of the visible columns, expanded: one each */
 	const uint16_t *formats;
+	bool timed; /* measure merge_us row by row */
 };
 
 struct scatter_result {
@@ -60,9 +61,17 @@ struct scatter_result {
 	uint64_t rows;     /* in it */
 	uint64_t received; /* rows that the shards sent */
 	unsigned lanes;
-	bool refilled; /* shards were asked a second time, without their index */
-	char why[160]; /* for the log: which worker, SQLSTATE; never a message's text */
+	uint64_t merge_us; /* for merging them, if it was to be timed */
+	bool refilled;     /* shards were asked a second time, without their index */
+	char why[160];     /* for the log: which worker, SQLSTATE; never a message's text */
 };
+
+/* What must hold on a worker for the query: the first pass, or the exact one. */
+struct settings *scatter_settings(const struct scatter_request *request,
+                                  const struct worker_facts *facts, bool exact);
+/* The coordinator's type OIDs as that worker's node has them: the caller's to free. */
+uint32_t *scatter_node_types(const struct shardmap *map, const struct worker *worker,
+                             const uint32_t *coordinator_types, unsigned count);
 
 typedef void scatter_done_fn(void *owner, struct scatter_result *result);
 

@@ -106,6 +106,7 @@ static void free_session(void *owner)
 	iobuf_fini(&session->message);
 	iobuf_fini(&session->error);
 	facts_free(session->facts);
+	notices_told_fini(&session->told_notices);
 	shard_settings_fini(&session->shard_settings);
 	free(session->user);
 	free(session->database);
@@ -125,6 +126,7 @@ void session_close(struct session *session, const char *reason)
 		          session->id, reason);
 	session->answer.topk = NULL;
 	route_reset(session);
+	shadow_free(session);
 	loop_timer_free(session->timer);
 	session->timer = NULL;
 	login_free(session->login);

@@ -21,9 +21,12 @@
 
 #include "proxy/answer.h"
 #include "proxy/facts.h"
+#include "proxy/footnote.h"
+#include "proxy/notices.h"
 #include "proxy/proxy.h"
 #include "proxy/replies.h"
 #include "proxy/route.h"
+#include "proxy/shadow.h"
 #include "proxy/shard_settings.h"
 #include "proxy/statements.h"
 #include "proxy/stream.h"
@@ -102,6 +105,9 @@ struct session {
 	uint64_t began_us;    /* when work on it began */
 	struct route route;
 	struct answer answer;
+	struct footnote footnote;
+	struct shadow *shadow; /* NULL: none */
+	struct notices_told told_notices;
 };
 
 /* Takes the accepted descriptor over. */

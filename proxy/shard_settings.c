@@ -52,6 +52,16 @@ void shard_settings_fini(struct shard_settings *settings)
 	memset(settings, 0, sizeof(*settings));
 }
 
+void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from)
+{
+	*to = *from;
+	settings_ref(to->worker);
+	settings_ref(to->own);
+	for (int exact = 0; exact < 2; exact++)
+		for (int old = 0; old < 2; old++)
+			settings_ref(to->variants[exact][old]);
+}
+
 void shard_settings_update(struct shard_settings *settings, const struct facts *facts,
                            const struct budget *budget)
 {

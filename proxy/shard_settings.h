@@ -24,6 +24,8 @@ struct shard_settings {
 /* Makes the variants hold for these facts and this budget. The struct begins zeroed. */
 void shard_settings_update(struct shard_settings *settings, const struct facts *facts,
                            const struct budget *budget);
+/* `to` begins zeroed. */
+void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from);
 void shard_settings_fini(struct shard_settings *settings);
 
 #endif

@@ -5,8 +5,6 @@
  * nothing to the coordinator, so that every way to fail ends in one: the
  * message is forwarded as if nobody had looked at it.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "parser/prefilter.h"
@@ -21,7 +19,10 @@ static void fall_back(struct session *session)
 
 static void refuse(struct session *session, enum refusal refusal)
 {
-	route_refused(session, refusal);
+	if (refusal == REFUSAL_shadow)
+		shadow_query(session);
+	else
+		route_refused(session, refusal);
 	fall_back(session);
 }
 
@@ -36,10 +37,8 @@ static void put_ready(struct session *session)
 
 static void on_rows_sent(struct session *session)
 {
-	char tag[32];
-
-	snprintf(tag, sizeof(tag), "SELECT %" PRIu64, session->route.rows);
-	wire_put_command_complete(&session->client.out, tag);
+	description_put_complete(session->route.description, &session->client.out,
+	                         session->route.rows);
 	put_ready(session);
 }
 
@@ -112,10 +111,14 @@ void simple_query(struct session *session)
 	const char *sql = query_text(session, &len);
 	bool whole = len + 1 == iobuf_len(&session->message) - WIRE_HEADER;
 
+	if (own_setting_mentioned(sql, len))
+		facts_forget_route(session->facts);
 	if (!whole || session->replies.unsynced || session->replies.failed)
 		fall_back(session);
 	else if (own_setting_is_bad(sql, len, &error, text))
 		session_await_replies(session, report_bad_setting);
+	else if (prefilter_is_candidate(sql, len) && shadow_mode(session))
+		refuse(session, REFUSAL_shadow);
 	else if (prefilter_is_candidate(sql, len))
 		prepare(session);
 	else

@@ -100,6 +100,22 @@ bool wire_frontend_length_ok(uint8_t type, size_t total)
 	return total >= WIRE_HEADER && total - 1 <= max;
 }
 
+bool wire_backend_length_ok(uint8_t type, size_t total)
+{
+	switch (type) {
+	case WIRE_BE_ReadyForQuery:
+		return total == WIRE_HEADER + 1;
+	case WIRE_BE_Authentication:
+		return total >= WIRE_HEADER + 4 && total <= WIRE_AUTHENTICATION_MAX;
+	case WIRE_BE_BackendKeyData:
+		return total > WIRE_HEADER + 4 && total <= WIRE_HEADER + 4 + WIRE_KEY_MAX;
+	case WIRE_BE_CommandComplete:
+		return total <= WIRE_SMALL_MESSAGE_MAX;
+	default:
+		return true;
+	}
+}
+
 enum wire_frame wire_frame_startup(const uint8_t *data, size_t len, uint32_t *code, size_t *total)
 {
 	uint32_t length;

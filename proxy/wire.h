@@ -57,6 +57,8 @@ enum wire_frame wire_frame(const uint8_t *data, size_t len, uint8_t *type, size_
 /* True if a frontend may send a message of that type and total length (as
  * PostgreSQL's SocketBackend() checks it). */
 bool wire_frontend_length_ok(uint8_t type, size_t total);
+/* ... of a backend's, as far as they are ever waited for as a whole. */
+bool wire_backend_length_ok(uint8_t type, size_t total);
 /* StartupMessage, SSLRequest, GSSENCRequest or CancelRequest: Int32 length, Int32 code. */
 enum wire_frame wire_frame_startup(const uint8_t *data, size_t len, uint32_t *code, size_t *total);
 

@@ -20,6 +20,7 @@
 #include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
+#include "proxy/notices.h"
 #include "proxy/pool.h"
 #include "proxy/pq.h"
 #include "proxy/session.h"
@@ -238,6 +239,7 @@ static void open_proxy(struct world *world)
 	proxy->catalogs = catalogs_new(proxy->loop, config, proxy->log, proxy->pools);
 	proxy->plans = plancache_new(100, 1 << 20);
 	proxy->descriptions = descriptions_new(100);
+	proxy->notices = notices_new(proxy);
 }
 
 void world_open(struct world *world, const char *const *options)
@@ -266,6 +268,7 @@ static void close_proxy(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	notices_free(proxy->notices);
 	lingers_free(proxy->lingers);
 	verifiers_free(proxy->verifiers);
 	catalogs_free(proxy->catalogs);

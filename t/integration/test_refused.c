@@ -44,7 +44,6 @@ Test(refused, trap_10_clauses)
 	    {"order_by", "SELECT id FROM items ORDER BY label, embedding <-> '" Q8 "', id LIMIT 5"},
 	    {"order_by", "SELECT id FROM items ORDER BY (embedding <-> '" Q8 "') + 1 LIMIT 5"},
 	    {"not_select", "CREATE TEMP TABLE x AS SELECT id FROM items " DISTANCE " LIMIT 5"},
-	    {"not_select", "EXPLAIN (COSTS OFF) SELECT id FROM plain.items " DISTANCE " LIMIT 5"},
 	    {NULL, NULL},
 	};
 	struct oracle oracle;

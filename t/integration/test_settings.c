@@ -264,9 +264,9 @@ Test(settings, bad_values)
 		const char *sql, *sqlstate, *message;
 	} cases[] = {
 	    {"SET pgtopk.route = maybe", "22023",
-	     "parameter \"pgtopk.route\" requires a Boolean value"},
+	     "invalid value for parameter \"pgtopk.route\": \"maybe\""},
 	    {"SET pgtopk.route TO '2'", "22023",
-	     "parameter \"pgtopk.route\" requires a Boolean value"},
+	     "invalid value for parameter \"pgtopk.route\": \"2\""},
 	    {"SET pgtopk.overfetch = 0.5", "22023",
 	     "0.5 is outside the valid range for parameter \"pgtopk.overfetch\" (1 .. 100)"},
 	    {"SET pgtopk.overfetch = 101", "22023",

@@ -98,7 +98,8 @@ Test(config, defaults_are_those_of_the_table)
 	cr_assert_str_eq(config->worker, "");
 	cr_assert_str_eq(config->log_level, "info");
 	cr_assert(config->node_map.count == 0);
-	cr_assert(config->route && !config->log_routed);
+	cr_assert_str_eq(config->route, "on");
+	cr_assert(!config->log_routed && !config->notices);
 	cr_assert(config->overfetch == 1.0);
 	cr_assert(config->pool_idle_timeout == 600000);
 	cr_assert(config->plan_cache_size == 16777216);
@@ -116,7 +117,27 @@ Test(config, booleans_are_spelt_as_in_postgresql)
 		cr_assert(config_parse_bool(no[i], &value) && !value, "%s", no[i]);
 		cr_assert(!config_parse_bool(none[i], &value), "%s", none[i]);
 	}
-	REFUSED("route", "maybe", "\"maybe\" is not a boolean; give on or off");
+	REFUSED("notices", "maybe", "\"maybe\" is not a boolean; give on or off");
+}
+
+/* Once it was a boolean. */
+Test(config, route_has_a_third_value)
+{
+	static const char *const words[][2] = {{"on", "on"},   {"yes", "on"}, {"1", "on"},
+	                                       {"off", "off"}, {"f", "off"},  {"shadow", "shadow"}};
+	enum config_route route;
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		cr_assert(config_set(config, "here", "route", words[i][0], error, sizeof(error)),
+		          "%s", words[i][0]);
+		cr_assert_str_eq(config->route, words[i][1]);
+	}
+	REFUSED("route", "maybe", "\"maybe\" is not known; give one of on, off, shadow");
+	REFUSED("route", "shad", "\"shad\" is not known; give one of on, off, shadow");
+	cr_assert(config_parse_route("Shadow", &route) && route == CONFIG_ROUTE_SHADOW);
+	cr_assert(config_parse_route("true", &route) && route == CONFIG_ROUTE_ON);
+	cr_assert(config_parse_route("OFF", &route) && route == CONFIG_ROUTE_OFF);
+	cr_assert(!config_parse_route("", &route) && !config_parse_route("shado", &route));
 }
 
 Test(config, reals_are_decimal_and_within_limits)
@@ -229,7 +250,8 @@ Test(config, a_message_never_overflows)
 Test(config, a_file_has_keys_comments_and_blank_lines)
 {
 	READ("# comment\n; comment\n\n  \t\nlanes = 4\n\tpool_size=7\nroute =off\r\nlisten = a:1");
-	cr_assert(config->lanes == 4 && config->pool_size == 7 && !config->route);
+	cr_assert(config->lanes == 4 && config->pool_size == 7);
+	cr_assert_str_eq(config->route, "off");
 	cr_assert_str_eq(config->listen, "a:1");
 }
 
@@ -305,7 +327,8 @@ Test(config, booleans_may_stand_alone)
 	GIVEN("--log-routed", "--log_connections", "--lanes", "3");
 	cr_assert(config->log_routed && config->log_connections && config->lanes == 3);
 	GIVEN("--log-routed", "off", "--route=no");
-	cr_assert(!config->log_routed && !config->route);
+	cr_assert(!config->log_routed);
+	cr_assert_str_eq(config->route, "off");
 }
 
 Test(config, actions_are_told)
@@ -407,7 +430,8 @@ Test(config, values_of_every_type_are_adopted)
 	adopt();
 	cr_assert_str_eq(heard, "route:on>off overfetch:1>1.5 lanes:1>3 auth_file:>/x y "
 	                        "worker_timeout:1min>90s inspect_limit:1MB>1536kB ");
-	cr_assert(config->lanes == 3 && !config->route && config->overfetch == 1.5);
+	cr_assert(config->lanes == 3 && strcmp(config->route, "off") == 0 &&
+	          config->overfetch == 1.5);
 	cr_assert(config->worker_timeout == 90000 && config->inspect_limit == 1536 * 1024);
 	cr_assert_str_eq(config->auth_file, "/x y");
 }

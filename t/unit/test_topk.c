@@ -523,3 +523,18 @@ Test(topk, free_takes_null_and_what_was_never_finished)
 	topk_free(make(10, 0));
 	topk_free(NULL);
 }
+
+Test(topk, ties_are_told_whatever_the_shard)
+{
+	struct topk *topk = make(5, 1);
+
+	add_simple(topk, 0, 1, 0.5); /* skipped: OFFSET */
+	add_simple(topk, 0, 2, 1.0);
+	add_simple(topk, 1, 3, 1.0);
+	add_simple(topk, 2, 4, 2.0);
+	add_simple(topk, 1, 5, -0.0 + 2.0);
+	cr_assert_eq(topk_finish(topk), 4);
+	cr_assert(topk_tied(topk, 0, 1) && topk_tied(topk, 2, 3) && topk_tied(topk, 1, 1));
+	cr_assert(!topk_tied(topk, 1, 2) && !topk_tied(topk, 0, 3));
+	topk_free(topk);
+}
