@@ -214,7 +214,8 @@ Test(explain, format_json)
 	IN_JSON("{0,Plan,Plans,8}", "(null)");
 	has(in_json(direct, json, "{0,Plan,Plans,7,Query}"), "E'a \"{b\\\\'");
 	cr_assert(atof(in_json(direct, json, "{0,Execution Time}")) > 0);
-	cr_assert(atof(in_json(direct, json, "{0,Plan,Merge Time}")) > 0);
+	cr_assert_str_neq(in_json(direct, json, "{0,Plan,Merge Time}"),
+	                  "(null)"); /* perhaps 0.000 */
 	cr_assert(atof(in_json(direct, json, "{0,Plan,Plans,0,Execution Time}")) > 0);
 	free(json);
 	PQfinish(direct);
