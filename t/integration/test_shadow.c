@@ -43,7 +43,7 @@ Test(shadow, the_coordinator_answers_and_the_shards_agree)
 		instance_skip_log(instance);
 	}
 	same_as_direct(conn, "SELECT id FROM items WHERE label = 3 "
-	                     "ORDER BY embedding <=> '" Q8 "' LIMIT 1000");
+	                     "ORDER BY embedding <=> '" Q8 "', id LIMIT 1000");
 	instance_await(instance, "event=shadow_same");
 	instance_skip_log(instance);
 	result = PQexecParams(conn, WITH, 2, NULL, values, NULL, NULL, 0);

@@ -308,7 +308,7 @@ Test(transaction, a_portal_ends_with_its_transaction)
 		wire_put_close(&pair.out, 'S', "end");
 		pair_sync(&pair);
 	}
-	pair_expect_routed(&pair, cluster_is_citus() ? 0 : 2);
+	pair_expect_routed(&pair, 2);
 	pair_close(&pair);
 }
 
