@@ -1,0 +1,35 @@
+/*
+ * What test_torture has found, each as small as it could be made.
+ */
+#include "t/lib/suite.h"
+
+/* Rows of an answer that must have been routed. */
+static int routed_rows(PGconn *conn, const char *sql)
+{
+	struct instance *instance = instance_shared();
+	PGresult *result;
+	int rows;
+
+	result = PQexec(conn, sql);
+	instance_expect(instance, "routed", sql);
+	cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK, "%s", PQerrorMessage(conn));
+	rows = PQntuples(result);
+	PQclear(result);
+	return rows;
+}
+
+/* No index holds NULLs; and a statement without parameters is planned but once. */
+Test(torture_cases, the_second_pass_does_not_use_the_plan_of_the_first)
+{
+	PGconn *conn = instance_connect(instance_shared(), NULL);
+
+	cluster_shard("case_bits", "id int, w bit(4)", "HASH (id)", 2, 0);
+	cluster_run_shards("case_bits", 2, "CREATE INDEX ON @ USING hnsw (w bit_hamming_ops)");
+	cluster_run_on(CLUSTER_COORDINATOR,
+	               "INSERT INTO case_bits SELECT i, CASE WHEN i % 10 > 0 THEN (i % 16)::bit(4) "
+	               "END FROM generate_series(1, 60) i");
+	cluster_run(conn, "SET enable_seqscan = off");
+	cr_assert_eq(routed_rows(conn, "SELECT id FROM case_bits ORDER BY w <~> '1010' LIMIT 60"),
+	             60);
+	PQfinish(conn);
+}

@@ -1,0 +1,65 @@
+/*
+ * Script: what one session (or two, in turn) does: steps, each of which is sent at
+ * once and answered before the next. A step is a Query or a pipeline of extended
+ * calls that ends with a Sync.
+ */
+#ifndef T_TORTURE_SCRIPT_H
+#define T_TORTURE_SCRIPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proxy/iobuf.h"
+#include "t/torture/question.h"
+
+#define SCRIPT_STEPS_MAX 24
+#define SCRIPT_CALLS_MAX 4
+#define SCRIPT_FORMATS_MAX 64
+
+struct script_call {
+	struct question *question; /* NULL: sql as it is */
+	const char *sql;
+	const char *statement; /* "" or a name */
+	const char *portal;
+	bool parse;
+	bool describe_statement, describe_portal;
+	uint32_t max_rows; /* 0: all */
+	bool again;        /* a second Execute for the rest */
+	bool close;
+	bool flush;
+	int format; /* of results: 0, 1, 2: mixed */
+	bool sync;  /* one more Sync in the middle */
+};
+
+struct script_step {
+	unsigned who; /* 0 or 1: which session */
+	bool simple;
+	bool admin; /* the superuser does it, on a connection of its own */
+	bool skip;  /* taken out while shrinking */
+	unsigned ncalls;
+	struct script_call calls[SCRIPT_CALLS_MAX];
+};
+
+struct script {
+	struct arena *arena;
+	const struct world *world;
+	const char *user;
+	const char *options; /* of the startup; may be NULL */
+	const char *before;  /* run by the superuser first, in both databases; may be NULL */
+	const char *after;
+	bool writes; /* rows are not the same afterwards, or are not while it runs */
+	unsigned nsteps;
+	struct script_step steps[SCRIPT_STEPS_MAX];
+};
+
+struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice);
+
+/* The messages of a step, and how many ReadyForQuery answer them. */
+unsigned script_put(struct iobuf *out, const struct script_step *step);
+/* Asks for all rows of a question with the call's formats: Parse, Bind, Execute, Sync. */
+void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql);
+/* For people: what the step does. */
+void script_print(FILE *to, const struct script *script);
+
+#endif
