@@ -94,6 +94,20 @@ const char *session_setting(struct arena *arena, struct dice *dice)
 	}
 }
 
+const char *session_formats(struct arena *arena, struct dice *dice)
+{
+	const char *all = "";
+
+	for (unsigned i = 0; i < 5; i++) {
+		const struct setting *setting = &settings[i];
+
+		if (dice_chance(dice, 60))
+			all = arena_printf(arena, "%sSET %s = %s; ", all, setting->name,
+			                   written(arena, setting, dice));
+	}
+	return all;
+}
+
 const char *session_transaction(struct dice *dice)
 {
 	static const char *const acts[] = {"BEGIN",

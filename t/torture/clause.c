@@ -227,6 +227,12 @@ const char *clause_target(struct question *question, struct dice *dice)
 	                                  "current_user"};
 	const struct world_column *column = world_column(question->table, dice);
 
+	/* what depends on settings, where there is such a column */
+	for (unsigned i = 0; i < 8 && column->kind->family != VALUE_TIME; i++)
+		column = world_column(question->table, dice);
+	if (dice_chance(dice, 25))
+		return clause_column(question, dice, column);
+	column = world_column(question->table, dice);
 	switch (dice_below(dice, 20)) {
 	case 0:
 	case 1:

@@ -156,6 +156,8 @@ struct script *script_new(struct arena *arena, const struct world *world, struct
 	session_start(script, dice);
 	maker.two = dice_chance(dice, 25);
 	maker.writes = dice_chance(dice, 30);
+	if (dice_chance(dice, 35))
+		add_sql(&maker, session_formats(arena, dice));
 	while (script->nsteps < steps) {
 		if (dice_chance(dice, others))
 			add_other(&maker);

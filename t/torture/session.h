@@ -9,6 +9,8 @@
 /* Startup options, user, settings of role and database. */
 void session_start(struct script *script, struct dice *dice);
 const char *session_setting(struct arena *arena, struct dice *dice);
+/* Several at once that every text shows. */
+const char *session_formats(struct arena *arena, struct dice *dice);
 const char *session_transaction(struct dice *dice);
 /* Anything else that leaves the tables as they are. */
 const char *session_statement(struct script *script, struct dice *dice);

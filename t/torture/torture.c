@@ -118,6 +118,9 @@ unsigned torture(const struct torture_run *run)
 	cr_expect(run->only >= 0 || stage.tally.routed * 5 > stage.tally.steps,
 	          "only %lu queries were routed in %lu steps", stage.tally.routed,
 	          stage.tally.steps);
+	cr_expect(stage.tally.hnsw.found * 100ul >= stage.tally.hnsw.rows * 98ul,
+	          "recall by hnsw indexes: %u of %u", stage.tally.hnsw.found,
+	          stage.tally.hnsw.rows);
 	stage_close(&stage);
 	return failures;
 }

@@ -105,7 +105,7 @@ static void add_vector(struct world_table *table, struct dice *dice, const char 
 	column->has_typmod = column->vector == VALUE_BIT || dice_chance(dice, 85);
 }
 
-static const struct value_kind *number_kind(struct dice *dice, uint32_t oid)
+static const struct value_kind *kind_of(struct dice *dice, uint32_t oid)
 {
 	const struct value_kind *kind;
 
@@ -119,11 +119,13 @@ static void think_columns(struct world_table *table, struct dice *dice)
 {
 	unsigned more = 2 + dice_below(dice, 8);
 
-	add_column(table, "id")->kind = number_kind(dice, dice_chance(dice, 50) ? 20 : 23);
-	add_column(table, "part")->kind = number_kind(dice, 23);
+	add_column(table, "id")->kind = kind_of(dice, dice_chance(dice, 50) ? 20 : 23);
+	add_column(table, "part")->kind = kind_of(dice, 23);
 	add_vector(table, dice, dice_chance(dice, 80) ? "v" : "order by");
 	if (dice_chance(dice, 40))
 		add_vector(table, dice, "w");
+	if (dice_chance(dice, 60))
+		add_column(table, "seen")->kind = kind_of(dice, 1184); /* timestamptz */
 	for (unsigned i = 0; i < more; i++) {
 		struct world_column *column = add_column(table, DICE_PICK(dice, odd_names));
 
@@ -133,7 +135,7 @@ static void think_columns(struct world_table *table, struct dice *dice)
 	if (dice_chance(dice, 30)) {
 		struct world_column *column = add_column(table, "made");
 
-		column->kind = number_kind(dice, 23);
+		column->kind = kind_of(dice, 23);
 		column->generated = true;
 	}
 }
