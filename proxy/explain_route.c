@@ -9,6 +9,7 @@
 
 #include "proxy/config.h"
 #include "proxy/explain_report.h"
+#include "proxy/node_types.h"
 #include "proxy/session.h"
 #include "proxy/survey.h"
 
@@ -164,8 +165,8 @@ static void put_shards(void *owner, struct worker *worker, unsigned first, unsig
 	const struct route *route = &run->session->route;
 	const struct scatter_request *request = &route->request;
 	const struct description *description = request->description;
-	uint32_t *types = scatter_node_types(request->map, worker, description->parameter_types,
-	                                     description->nparameters);
+	uint32_t *types = node_types_make(request->map, worker, description->parameter_types,
+	                                  description->nparameters);
 	struct worker_query query = {
 	    .ntypes = description->nparameters,
 	    .types = types,

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/node_types.h"
 #include "proxy/wire.h"
 
 enum lane_state {
@@ -271,6 +272,14 @@ static void lane_error(void *owner, unsigned id, const uint8_t *body, size_t len
 	fail(scatter, is_stale(sqlstate) ? SCATTER_STALE : SCATTER_FAILED, why);
 }
 
+/* It is the client's to see, and in the coordinator's words. */
+static void lane_notice(void *owner)
+{
+	struct lane *lane = owner;
+
+	fail(lane->scatter, SCATTER_FAILED, "a worker gave a notice");
+}
+
 static void lane_end(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
@@ -309,34 +318,10 @@ static const struct worker_job lane_job = {
     .on_row = lane_row,
     .on_complete = lane_complete,
     .on_error = lane_error,
+    .on_notice = lane_notice,
     .on_ready = lane_ready,
     .on_lost = lane_lost,
 };
-
-uint32_t *scatter_node_types(const struct shardmap *map, const struct worker *worker,
-                             const uint32_t *coordinator_types, unsigned count)
-{
-	const struct worker_facts *facts = worker_facts(worker);
-	uint32_t *types = zeroed(count * sizeof(*types));
-
-	for (unsigned i = 0; i < count; i++) {
-		switch (shardmap_vector_type(map, coordinator_types[i])) {
-		case SHARDMAP_TYPE_VECTOR:
-			types[i] = facts->vector_oid;
-			break;
-		case SHARDMAP_TYPE_HALFVEC:
-			types[i] = facts->halfvec_oid;
-			break;
-		case SHARDMAP_TYPE_SPARSEVEC:
-			types[i] = facts->sparsevec_oid;
-			break;
-		default:
-			types[i] = coordinator_types[i];
-			break;
-		}
-	}
-	return types;
-}
 
 static struct settings *settings_for(struct lane *lane, unsigned shard)
 {
@@ -358,10 +343,10 @@ static void query_shards(struct lane *lane)
 	const struct scatter_request *request = &scatter->request;
 	const struct description *description = request->description;
 	unsigned nresults = description->visible + request->plan->nkeys;
-	uint32_t *types = scatter_node_types(
-	    request->map, lane->worker, description->parameter_types, description->nparameters);
+	uint32_t *types = node_types_make(request->map, lane->worker, description->parameter_types,
+	                                  description->nparameters);
 	uint32_t *result_types =
-	    scatter_node_types(request->map, lane->worker, description->result_types, nresults);
+	    node_types_make(request->map, lane->worker, description->result_types, nresults);
 	struct worker_query query = {
 	    .ntypes = description->nparameters,
 	    .types = types,

@@ -72,10 +72,6 @@ struct scatter_result {
 	char why[160]; /* for the log: which worker, SQLSTATE; never a message's text */
 };
 
-/* The coordinator's type OIDs as that worker's node has them: the caller's to free. */
-uint32_t *scatter_node_types(const struct shardmap *map, const struct worker *worker,
-                             const uint32_t *coordinator_types, unsigned count);
-
 typedef void scatter_done_fn(void *owner, struct scatter_result *result);
 
 /* Everything in the request must live until done() is called, from the loop, once. */

@@ -312,6 +312,15 @@ static bool on_bind_complete(struct worker *worker)
 	return true;
 }
 
+static bool on_notice(struct worker *worker)
+{
+	const struct step *step = steps_first(&worker->steps);
+
+	if (worker->job && worker->job->on_notice && step && step->kind == STEP_QUERY)
+		worker->job->on_notice(worker->owner);
+	return true;
+}
+
 /* False: out of order or malformed. */
 static bool on_message(struct worker *worker, uint8_t type, const uint8_t *body, size_t len)
 {
@@ -340,6 +349,7 @@ static bool on_message(struct worker *worker, uint8_t type, const uint8_t *body,
 	case WIRE_BE_ReadyForQuery:
 		return on_ready_for_query(worker, body, len);
 	case WIRE_BE_NoticeResponse:
+		return on_notice(worker);
 	case WIRE_BE_ParameterStatus:
 	case WIRE_BE_NotificationResponse:
 		return true;

@@ -33,6 +33,8 @@ struct worker_job {
 	/* ReadyForQuery: the connection is idle; the job may begin again or give it back. Not
 	 * before a CancelRequest on its way has arrived, so that it cannot hit the next job. */
 	void (*on_ready)(void *owner);
+	/* The server gave a NoticeResponse while a query ran. NULL: not of interest. */
+	void (*on_notice)(void *owner);
 	/* The connection is gone or broke the protocol; it must be given back all the same. */
 	void (*on_lost)(void *owner, const char *why);
 };

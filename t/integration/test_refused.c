@@ -150,6 +150,29 @@ Test(refused, errors_of_a_row)
 	oracle_close(&oracle);
 }
 
+static void count_notice(void *arg, const PGresult *notice)
+{
+	(void)notice;
+	++*(int *)arg;
+}
+
+/* What a worker has to say is for the coordinator to tell, or not (postgres_fdw does not). */
+Test(refused, notices_of_a_row)
+{
+	struct oracle oracle;
+	int through = 0, direct = 0;
+
+	oracle_open(&oracle);
+	PQsetNoticeReceiver(oracle.proxy, count_notice, &through);
+	PQsetNoticeReceiver(oracle.direct, count_notice, &direct);
+	oracle_check(&oracle,
+	             "SELECT id FROM items WHERE 'fat' <> left(name, 0)::tsquery " DISTANCE
+	             " LIMIT 5",
+	             "worker");
+	cr_assert_eq(through, direct);
+	oracle_close(&oracle);
+}
+
 Test(refused, several_statements)
 {
 	struct oracle oracle;
