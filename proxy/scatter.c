@@ -20,6 +20,13 @@
 #include "proxy/node_types.h"
 #include "proxy/wire.h"
 
+/*
+ * A check that began with the query proves that no shard had moved by then. Much later one may
+ * have moved away and be on its way back, as an empty table of the same name: then the
+ * map is checked again, after the last lane's end.
+ */
+#define CHECK_HOLDS_US 20000
+
 enum lane_state {
 	LANE_NEW,
 	LANE_RUNNING,
@@ -60,6 +67,8 @@ struct scatter {
 	struct pool_waiter pool_waiter;
 	struct catalog_waiter check_waiter;
 	bool check_passed;
+	uint64_t checked_us; /* when it was asked for */
+	uint64_t ended_us;   /* when the last lane ended */
 	struct loop_timer *timer;
 	struct topk *topk;
 	struct passes passes;
@@ -192,13 +201,25 @@ static void complete(struct scatter *scatter)
 		conclude(scatter, SCATTER_OK);
 }
 
+static void check_map(struct scatter *scatter)
+{
+	const struct scatter_request *request = &scatter->request;
+
+	scatter->check_passed = false;
+	scatter->checked_us = loop_clock_us();
+	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);
+}
+
 /* All lanes are through: the answer is complete, or another pass begins. */
 static void maybe_finish(struct scatter *scatter)
 {
 	unsigned cut;
 
-	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0 ||
-	    !scatter->check_passed)
+	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0)
+		return;
+	if (scatter->check_passed && scatter->ended_us > scatter->checked_us + CHECK_HOLDS_US)
+		check_map(scatter);
+	if (!scatter->check_passed)
 		return;
 	cut = passes_short(&scatter->passes);
 	if (scatter->request.short_answer == CONFIG_SHORT_ANSWER_ACCEPT) {
@@ -289,6 +310,7 @@ static void lane_end(struct lane *lane)
 	pool_give(lane->pool, lane->worker);
 	lane->worker = NULL;
 	scatter->running--;
+	scatter->ended_us = loop_clock_us();
 }
 
 static void lane_ready(void *owner)
@@ -557,7 +579,7 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->groups = zeroed(request->table->nshards * sizeof(*scatter->groups));
 	scatter->lanes = zeroed(request->table->nshards * sizeof(*scatter->lanes));
 	make_groups(scatter);
-	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);
+	check_map(scatter);
 	start_groups(scatter);
 	maybe_finish(scatter); /* a table without shards */
 	return scatter;
