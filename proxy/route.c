@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "parser/plancache.h"
+#include "proxy/bound.h"
 #include "proxy/config.h"
 #include "proxy/counts.h"
 #include "proxy/explain_route.h"
@@ -110,7 +111,8 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 	const char *name = query_table(route->query);
 	uint64_t now = loop_now_ms(session->proxy->loop);
 
-	if (facts_fresh(session->facts, now, facts_ttl(session)) || route->asked > 0) {
+	if (facts_fresh(session->facts, shardmap_generation(route->map), now, facts_ttl(session)) ||
+	    route->asked > 0) {
 		*table = facts_table(session->facts, name);
 		if (*table)
 			return true;
@@ -119,8 +121,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS,
-	          shardmap_vector_oid(route->map), on_facts);
+	facts_ask(session, name, route->map, on_facts);
 	return false;
 }
 
@@ -542,6 +543,8 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	assert(route->plan && route->description && !route->scatter);
 	if (!bind_fits(route, bind))
 		return REFUSAL_parameters;
+	if (bound_to_clock(bind))
+		return REFUSAL_expression;
 	refusal = make_budget(session, bind);
 	if (refusal != REFUSAL_none)
 		return refusal;
