@@ -47,11 +47,10 @@ static const char *const own_settings[] = {
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* $1 is the table's name; the settings' values follow. */
+/* $1 is the table's name; the settings' values follow, then from_sql. */
 static const char ask_sql[] =
-    "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
-    " pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
-    " pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
+    "SELECT t.oid, pg_catalog.has_table_privilege(t.oid, 'SELECT'),"
+    " pg_catalog.row_security_active(t.oid),"
     " session_user, current_user,"
     /* types that hide built-in ones: temporary, or search_path names pg_catalog late */
     " CASE WHEN (pg_catalog.current_schemas(true))[1] OPERATOR(pg_catalog.=)"
@@ -63,6 +62,12 @@ static const char ask_sql[] =
     " WHERE b.typnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND s.i"
     " OPERATOR(pg_catalog.<) pg_catalog.array_position(pg_catalog.current_schemas(true),"
     " 'pg_catalog'::pg_catalog.name)) END, ";
+/* In a schema without USAGE it would be an error, which fails the client's block. */
+static const char from_sql[] =
+    " FROM (SELECT CASE WHEN pg_catalog.cardinality(pg_catalog.parse_ident($1))"
+    " OPERATOR(pg_catalog.=) 1 OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace("
+    "pg_catalog.quote_ident((pg_catalog.parse_ident($1))[1]))::pg_catalog.oid, 'USAGE')"
+    " THEN pg_catalog.to_regclass($1)::pg_catalog.oid END AS oid OFFSET 0) t";
 enum {
 	TABLE_OID,
 	MAY_SELECT,
@@ -248,6 +253,7 @@ static void put_question(struct session *session, const char *table_name,
 	put_usage(&sql, vector_oid);
 	put_settings(&sql, worker_settings, COUNT(worker_settings));
 	put_settings(&sql, own_settings, COUNT(own_settings));
+	wire_put_bytes(&sql, from_sql, strlen(from_sql));
 	hidden_put(out, (const char *)iobuf_head(&sql), iobuf_len(&sql), table_name);
 	wire_put_bare(out, WIRE_FE_Sync);
 	iobuf_fini(&sql);

@@ -163,6 +163,8 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	route->plan = NULL;
 	refusal = plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
 	                         route->map, route->table, &route->plan);
+	if (refusal != REFUSAL_none)
+		catalog_refused(route->catalog);
 	if (refusal == REFUSAL_none && !is_readable(session, route->plan->describe_sql))
 		return REFUSAL_settings;
 	return refusal;
