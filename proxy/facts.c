@@ -19,30 +19,50 @@
 /* Settings that change an answer, its format or how long it may take; a worker takes them
  * over as they are. */
 static const char *const worker_settings[] = {
-    "search_path",        "client_encoding",
-    "datestyle",          "intervalstyle",
-    "timezone",           "timezone_abbreviations",
-    "extra_float_digits", "bytea_output",
-    "lc_monetary",        "transform_null_equals",
-    "array_nulls",        "standard_conforming_strings",
-    "statement_timeout",  "lock_timeout",
-    "work_mem",           "jit",
-    "plan_cache_mode",    "enable_seqscan",
-    "enable_indexscan",   "enable_bitmapscan",
-    "enable_sort",        "enable_incremental_sort",
+    "search_path",
+    "client_encoding",
+    "datestyle",
+    "intervalstyle",
+    "timezone",
+    "timezone_abbreviations",
+    "extra_float_digits",
+    "bytea_output",
+    "lc_monetary",
+    "transform_null_equals",
+    "array_nulls",
+    "standard_conforming_strings",
+    "client_min_messages",
+    "statement_timeout",
+    "lock_timeout",
+    "work_mem",
+    "jit",
+    "plan_cache_mode",
+    "enable_seqscan",
+    "enable_indexscan",
+    "enable_bitmapscan",
+    "enable_sort",
+    "enable_incremental_sort",
 };
 
 /* Those that pgtopk itself works with; without a value where pgvector was not loaded or nothing
  * was set. */
 static const char *const own_settings[] = {
-    "transaction_isolation", "backslash_quote",
-    "client_min_messages",   "restrict_nonsystem_relation_kind",
-    "exit_on_error",         "pgtopk.route",
-    "pgtopk.overfetch",      "pgtopk.notices",
-    "hnsw.ef_search",        "hnsw.iterative_scan",
-    "hnsw.max_scan_tuples",  "hnsw.scan_mem_multiplier",
-    "ivfflat.probes",        "ivfflat.iterative_scan",
-    "idle_session_timeout",  "idle_in_transaction_session_timeout",
+    "transaction_isolation",
+    "backslash_quote",
+    "restrict_nonsystem_relation_kind",
+    "exit_on_error",
+    "pgtopk.route",
+    "pgtopk.overfetch",
+    "pgtopk.short_answer",
+    "pgtopk.notices",
+    "hnsw.ef_search",
+    "hnsw.iterative_scan",
+    "hnsw.max_scan_tuples",
+    "hnsw.scan_mem_multiplier",
+    "ivfflat.probes",
+    "ivfflat.iterative_scan",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
     "ivfflat.max_probes",
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -118,6 +138,7 @@ struct facts {
 	enum config_route route_default;
 	bool route_known; /* what `own` says of it may still be so */
 	double overfetch_default;
+	enum config_short_answer short_answer_default;
 
 	/* a question under way */
 	char *asking;
@@ -382,6 +403,8 @@ void facts_ask(struct session *session, const char *table_name, const struct sha
 	facts->done = done;
 	config_parse_route(session->proxy->config->route, &facts->route_default);
 	facts->overfetch_default = session->proxy->config->overfetch;
+	config_parse_short_answer(session->proxy->config->short_answer,
+	                          &facts->short_answer_default);
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
 	put_question(session, table_name, map);
@@ -421,7 +444,8 @@ static bool settings_are_usual(const struct facts *facts)
 	};
 
 	for (size_t i = 0; i < COUNT(usual); i++) {
-		const char *value = facts_value(facts, usual[i].name);
+		const char *of_worker = settings_get(facts->worker, usual[i].name);
+		const char *value = of_worker ? of_worker : facts_value(facts, usual[i].name);
 		bool found = value == NULL;
 
 		for (size_t j = 0; j < COUNT(usual[i].values) && !found; j++)
@@ -519,6 +543,15 @@ double facts_overfetch(const struct facts *facts)
 	if (text && config_parse_real(text, 1.0, 100.0, &value))
 		return value;
 	return facts->overfetch_default;
+}
+
+enum config_short_answer facts_short_answer(const struct facts *facts)
+{
+	const char *text = facts_value(facts, "pgtopk.short_answer");
+	enum config_short_answer answer;
+
+	return text && config_parse_short_answer(text, &answer) ? answer
+	                                                        : facts->short_answer_default;
 }
 
 /* As current_setting() writes it: a number and ms, s, min, h or d, or 0. */
