@@ -99,27 +99,26 @@ static void remember(struct session *session)
 
 	assert(statement);
 	statement->sequence = session->parses_sent + 1;
+	statements_note_settings(statement, facts_settings(session->facts));
 	forward(session);
 }
 
+/* A named one is asked about again when it is bound, but now what its literals mean is known. */
 static void on_parsed(struct session *session, enum refusal refusal)
 {
 	struct statement *statement;
+	struct wire_parse parse;
+	bool ok = wire_read_parse(body(session), body_len(session), &parse);
 
-	if (is_skipped(session))
+	assert(ok);
+	if (is_skipped(session) || has_failed(session, refusal))
 		return;
-	if (has_failed(session, refusal))
-		return;
-	if (refusal == REFUSAL_shadow) {
+	if (refusal == REFUSAL_shadow || parse.statement[0]) {
 		journal_settle(session);
 		remember(session);
 		return;
 	}
 	if (refusal != REFUSAL_none) {
-		struct wire_parse parse;
-		bool ok = wire_read_parse(body(session), body_len(session), &parse);
-
-		assert(ok);
 		route_refused(session, refusal);
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
@@ -133,6 +132,7 @@ static void on_parsed(struct session *session, enum refusal refusal)
 	statement->journaled = true;
 	statement->described = description_ref(session->route.description);
 	statement->lifted = session->route.lifted.count;
+	statements_note_settings(statement, facts_settings(session->facts));
 	wire_put_bare(&session->held, WIRE_BE_ParseComplete);
 	journal_add(session);
 	session_end_work(session);
@@ -168,7 +168,7 @@ static void parse(struct session *session)
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
-	} else if (parse.statement[0] || shadow_mode(session)) {
+	} else if (shadow_mode(session)) {
 		journal_settle(session);
 		remember(session);
 	} else {
@@ -225,6 +225,11 @@ static void on_bound(struct session *session, enum refusal refusal)
 	if (refusal == REFUSAL_none && statement && statement->described &&
 	    !description_same(statement->described, session->route.description))
 		refusal = REFUSAL_description; /* the client was told of other columns */
+	if (refusal == REFUSAL_none && statement) {
+		statements_note_settings(statement, facts_settings(session->facts));
+		if (!facts_read_alike(session->facts, statement->read_under))
+			refusal = REFUSAL_settings;
+	}
 	if (refusal == REFUSAL_none && statement && !route_takes(session, &bind))
 		refusal = REFUSAL_parameters; /* an error of Bind, not of Execute */
 	if (refusal == REFUSAL_none && statement && !taken && !has_room(session))

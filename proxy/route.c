@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "parser/plancache.h"
+#include "proxy/bound.h"
 #include "proxy/config.h"
 #include "proxy/counts.h"
 #include "proxy/explain_route.h"
@@ -112,7 +113,8 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 	const char *name = query_table(route->query);
 	uint64_t now = loop_now_ms(session->proxy->loop);
 
-	if (facts_fresh(session->facts, now, facts_ttl(session)) || route->asked > 0) {
+	if (facts_fresh(session->facts, shardmap_generation(route->map), now, facts_ttl(session)) ||
+	    route->asked > 0) {
 		*table = facts_table(session->facts, name);
 		if (*table)
 			return true;
@@ -121,8 +123,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS,
-	          shardmap_vector_oid(route->map), on_facts);
+	facts_ask(session, name, route->map, on_facts);
 	return false;
 }
 
@@ -164,6 +165,8 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	route->plan = NULL;
 	refusal = plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
 	                         route->map, route->table, &route->plan);
+	if (refusal != REFUSAL_none)
+		catalog_refused(route->catalog);
 	if (refusal == REFUSAL_none && !is_readable(session, route->plan->describe_sql))
 		return REFUSAL_settings;
 	return refusal;
@@ -513,6 +516,8 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	if (signatures_unlike(session->proxy->signatures, catalog_id(route->catalog), route->map,
 	                      route->table))
 		return REFUSAL_unlike;
+	if (bound_to_clock(bind))
+		return REFUSAL_expression;
 	refusal = make_budget(session, bind);
 	if (refusal != REFUSAL_none)
 		return refusal;
