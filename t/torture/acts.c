@@ -210,7 +210,7 @@ const char *session_write(struct script *script, struct dice *dice, bool only_ne
 	const struct world_column *column = &table->columns[2];
 	struct arena *arena = script->arena;
 	const char *vector = value_literal(
-	    arena, value_vector(dice, arena, column->vector, column->dimensions, true));
+	    arena, value_vector(dice, arena, column->vector, column->dimensions, !column->tame));
 
 	script->writes = true;
 	switch (only_new ? 0 : dice_below(dice, 5)) {

@@ -98,6 +98,24 @@ const char *clause_column(struct question *question, struct dice *dice,
 
 /* ---- distances ---- */
 
+static const char *vector_parameter(struct question *question, struct dice *dice,
+                                    enum value_vector kind, const char *text)
+{
+	bool typed = dice_chance(dice, 30);
+	const char *name = add_parameter(question, dice, text,
+	                                 !typed              ? 0
+	                                 : kind == VALUE_BIT ? 1560
+	                                                     : QUESTION_VECTOR_TYPE(kind),
+	                                 0);
+	struct question_parameter *parameter = &question->parameters[question->nparameters - 1];
+
+	if (text && dice_chance(dice, 40))
+		parameter->binary =
+		    value_vector_binary(question->arena, kind, text, &parameter->binary_len);
+	question_tag(question, parameter->binary ? "binary vector" : "text vector");
+	return name;
+}
+
 static const char *query_vector(struct question *question, struct dice *dice,
                                 const struct world_column *column)
 {
@@ -111,9 +129,7 @@ static const char *query_vector(struct question *question, struct dice *dice,
 	if (dice_chance(dice, 3))
 		text = dice_chance(dice, 70) ? NULL : "[1,";
 	if (wants_parameter(question, dice)) {
-		literal = add_parameter(
-		    question, dice, text,
-		    column->vector == VALUE_BIT && dice_chance(dice, 30) ? 1560 : 0, 0);
+		literal = vector_parameter(question, dice, column->vector, text);
 		return dice_chance(dice, 40) ? arena_printf(arena, "%s::%s", literal, type)
 		                             : literal;
 	}
@@ -142,14 +158,56 @@ static const char *query_vector(struct question *question, struct dice *dice,
 	}
 }
 
+/* As an index on an expression is asked: another type, fewer bits, a part. */
+static const char *cast_distance(struct question *question, struct dice *dice,
+                                 const struct world_column *column)
+{
+	/* 1: the column, 2: its dimensions, 3: the query vector */
+	static const char *const forms[][2] = {
+	    {"cast to halfvec", "%1$s::halfvec(%2$u) <-> %3$s::halfvec(%2$u)"},
+	    {"cast to halfvec", "(%1$s::halfvec(%2$u)) <=> %3$s::halfvec(%2$u)"},
+	    {"cast to halfvec", "%1$s::halfvec(%2$u) <#> %3$s"},
+	    {"cast to sparsevec", "%1$s::sparsevec(%2$u) <-> %3$s::vector::sparsevec(%2$u)"},
+	    {"quantized", "binary_quantize(%1$s)::bit(%2$u) <~> binary_quantize(%3$s::vector)"},
+	    {"quantized",
+	     "binary_quantize(%1$s)::bit(%2$u) <%%> binary_quantize(%3$s::vector)::bit(%2$u)"},
+	    {"normalized", "l2_normalize(%1$s::vector(%2$u)) <-> l2_normalize(%3$s::vector)"},
+	    {"subvector", "subvector(%1$s, 1, %2$u) <-> subvector(%3$s::vector, 1, %2$u)"},
+	    {"!expression", "(%1$s + %3$s::vector(%2$u)) <-> %3$s"},
+	    {"!expression", "(%1$s <-> %3$s) * %2$u"},
+	    {"!expression", "%2$u - (%1$s <=> %3$s)"},
+	    {"!expression", "-(%1$s <#> %3$s::vector(%2$u))"},
+	};
+	unsigned form = dice_below(dice, sizeof(forms) / sizeof(forms[0]));
+	unsigned dimensions = column->dimensions;
+	const char *left, *right;
+
+	if (column->vector != VALUE_VECTOR || column->domain)
+		return NULL;
+	left = clause_column(question, dice, column);
+	right = value_literal(question->arena, value_vector(dice, question->arena, VALUE_VECTOR,
+	                                                    dimensions, dice_chance(dice, 20)));
+	question_tag(question, forms[form][0]);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	return arena_printf(question->arena, forms[form][1], left, dimensions, right);
+#pragma GCC diagnostic pop
+}
+
 const char *clause_distance(struct question *question, struct dice *dice)
 {
 	const struct world_column *column = world_vector(question->table, dice);
 	const struct value_vector_kind *kind = &value_vectors[column->vector];
 	const char *operator= kind->distances[dice_below(dice, kind->ndistances)];
-	const char *left = clause_column(question, dice, column);
-	const char *right = query_vector(question, dice, column);
+	const char *left, *right = dice_chance(dice, 12) ? cast_distance(question, dice, column) : NULL;
 
+	if (right)
+		return right;
+	left = clause_column(question, dice, column);
+	right = query_vector(question, dice, column);
+	question_tag(question, arena_printf(question->arena, "%s %s", kind->type, operator));
+	if (column->domain)
+		question_tag(question, "!domain of vector");
 	if (dice_chance(dice, 3))
 		operator= "<->";
 	if (dice_chance(dice, 8) && column->vector != VALUE_BIT)

@@ -16,7 +16,7 @@ static const char *call_sql(const struct script_call *call)
 }
 
 static void put_parse(struct iobuf *out, const struct script_call *call, const char *statement,
-                      const char *sql, bool certain)
+                      const char *sql, bool certain, const uint32_t *vectors)
 {
 	uint32_t types[QUESTION_PARAMETERS_MAX];
 	unsigned count = call->question ? call->question->nparameters : 0;
@@ -25,6 +25,8 @@ static void put_parse(struct iobuf *out, const struct script_call *call, const c
 		const struct question_parameter *parameter = &call->question->parameters[i];
 
 		types[i] = certain && !parameter->type ? parameter->certain : parameter->type;
+		if (types[i] >= QUESTION_VECTOR_TYPE(0))
+			types[i] = vectors[types[i] - QUESTION_VECTOR_TYPE(0)];
 	}
 	wire_put_parse(out, statement, sql, strlen(sql), count, types);
 }
@@ -98,10 +100,10 @@ static void put_bind(struct iobuf *out, const struct script_call *call, const ch
 	wire_end(out, mark);
 }
 
-static void put_call(struct iobuf *out, const struct script_call *call)
+static void put_call(struct iobuf *out, const struct script_call *call, const uint32_t *vectors)
 {
 	if (call->parse)
-		put_parse(out, call, call->statement, call_sql(call), false);
+		put_parse(out, call, call->statement, call_sql(call), false, vectors);
 	if (call->describe_statement)
 		wire_put_describe(out, 'S', call->statement);
 	put_bind(out, call, call->statement, call->portal, false);
@@ -117,7 +119,7 @@ static void put_call(struct iobuf *out, const struct script_call *call)
 		               *call->portal ? call->portal : call->statement);
 }
 
-unsigned script_put(struct iobuf *out, const struct script_step *step)
+unsigned script_put(struct iobuf *out, const struct script_step *step, const uint32_t *vectors)
 {
 	unsigned syncs = 1;
 
@@ -126,7 +128,7 @@ unsigned script_put(struct iobuf *out, const struct script_step *step)
 		return syncs;
 	}
 	for (unsigned i = 0; i < step->ncalls; i++) {
-		put_call(out, &step->calls[i]);
+		put_call(out, &step->calls[i], vectors);
 		if (step->calls[i].sync) {
 			wire_put_bare(out, WIRE_FE_Sync);
 			syncs++;
@@ -136,9 +138,10 @@ unsigned script_put(struct iobuf *out, const struct script_step *step)
 	return syncs;
 }
 
-void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql)
+void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql,
+                    const uint32_t *vectors)
 {
-	put_parse(out, call, "", sql, true);
+	put_parse(out, call, "", sql, true, vectors);
 	put_bind(out, call, "", "", true);
 	wire_put_execute(out, "", 0);
 	wire_put_bare(out, WIRE_FE_Sync);

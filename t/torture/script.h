@@ -55,10 +55,12 @@ struct script {
 
 struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice);
 
-/* The messages of a step, and how many ReadyForQuery answer them. */
-unsigned script_put(struct iobuf *out, const struct script_step *step);
+/* The messages of a step, and how many ReadyForQuery answer them; vectors: OIDs of pgvector's types
+ * there. */
+unsigned script_put(struct iobuf *out, const struct script_step *step, const uint32_t *vectors);
 /* Asks for all rows of a question with the call's formats: Parse, Bind, Execute, Sync. */
-void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql);
+void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql,
+                    const uint32_t *vectors);
 /* For people: what the step does. */
 void script_print(FILE *to, const struct script *script);
 

@@ -32,15 +32,17 @@ static bool uses_parameters(const struct script *script)
 /* Does it still fail? Numbers of what was seen are not of these runs. */
 static bool still_fails(struct attempt *attempt)
 {
-	struct stage_tally before = attempt->stage->tally;
+	struct stage_tally *tally = &attempt->stage->tally, before = *tally;
 	const char *why;
 
 	if (!uses_parameters(attempt->script))
 		return false;
 	if (attempt->script->writes)
 		world_refill(attempt->script->world);
+	memset(tally, 0, sizeof(*tally));
 	why = stage_run(attempt->stage, attempt->script);
-	attempt->stage->tally = before;
+	coverage_free(&tally->coverage);
+	*tally = before;
 	if (why)
 		attempt->why = why;
 	return why != NULL;

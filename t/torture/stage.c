@@ -67,6 +67,7 @@ void stage_learn(struct stage *stage)
 
 void stage_close(struct stage *stage)
 {
+	coverage_free(&stage->tally.coverage);
 	compare_unload(&stage->sharded_oids);
 	compare_unload(&stage->plain_oids);
 	PQfinish(stage->sharded);
@@ -136,7 +137,9 @@ static void perform(struct play *play, enum side side, const struct script_step 
                     struct talk_reply *reply)
 {
 	struct talk *talk = &play->talks[side][step->who];
-	unsigned syncs = script_put(&talk->raw.out, step);
+	const struct compare_oids *oids =
+	    side == PLAIN ? &play->stage->plain_oids : &play->stage->sharded_oids;
+	unsigned syncs = script_put(&talk->raw.out, step, oids->vectors);
 
 	talk_exchange(talk, syncs, play->arena, reply);
 }
@@ -200,7 +203,8 @@ static const char *judge_ranks(struct play *play, const struct script_step *step
 
 	if (!sql)
 		return "rows are not the same, and there is no complete answer";
-	script_put_all(&talk->raw.out, &step->calls[call], sql);
+	script_put_all(&talk->raw.out, &step->calls[call], sql,
+	               play->stage->plain_oids.vectors);
 	talk_exchange(talk, 1, play->arena, &reply);
 	error = error_of(play, &reply);
 	if (error) {
@@ -283,6 +287,21 @@ static const char *judge(struct play *play, const struct script_step *step,
 	return why;
 }
 
+/* Which of several calls was routed is not known, unless all or none were. */
+static void count_kinds(struct play *play, const struct script_step *step)
+{
+	struct coverage *coverage = &play->stage->tally.coverage;
+
+	if (play->routed > 0 && play->routed < step->ncalls)
+		return;
+	for (unsigned call = 0; call < step->ncalls; call++) {
+		const struct question *question = step->calls[call].question;
+
+		for (unsigned i = 0; question && i < question->ntags; i++)
+			coverage_add(coverage, question->tags[i], play->routed > 0);
+	}
+}
+
 static const char *run_step(struct play *play, const struct script_step *step)
 {
 	struct talk_reply replies[SIDES] = {0};
@@ -304,6 +323,7 @@ static const char *run_step(struct play *play, const struct script_step *step)
 		play->ended |= replies[side].ended || replies[side].hung;
 	}
 	play->stage->tally.steps++;
+	count_kinds(play, step);
 	if (play->stage->eager && !play->script->writes)
 		ask_direct(play);
 	why = judge(play, step, replies);

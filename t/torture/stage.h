@@ -9,6 +9,7 @@
 #include "parser/refusal.h"
 #include "t/lib/instance.h"
 #include "t/torture/compare.h"
+#include "t/torture/coverage.h"
 #include "t/torture/script.h"
 
 /* What was seen, over many scripts. */
@@ -16,6 +17,7 @@ struct stage_tally {
 	unsigned long steps, routed, relayed, refused[REFUSAL_COUNT];
 	unsigned long compared, ranked, unchecked, errors;
 	struct compare_recall hnsw, ivfflat;
+	struct coverage coverage;
 };
 
 struct stage {

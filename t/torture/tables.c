@@ -19,8 +19,7 @@ static const char begin_sql[] =
     "IF EXISTS (SELECT FROM pg_class c WHERE c.oid = r.oid) THEN "
     "EXECUTE format('DROP TABLE %s CASCADE', r.oid::regclass); END IF; END LOOP; END $$;"
     "DROP SCHEMA IF EXISTS \"other s\", far CASCADE;"
-    "DROP FUNCTION IF EXISTS set_style, set_path; DROP TYPE IF EXISTS mood, pair;"
-    "DROP DOMAIN IF EXISTS posint, label;";
+    "DROP FUNCTION IF EXISTS set_style, set_path;";
 
 static const char end_sql[] = "CREATE SCHEMA \"other s\"; CREATE SCHEMA far; "
 			      "GRANT USAGE ON SCHEMA \"other s\", far TO PUBLIC;";
@@ -41,7 +40,8 @@ void tables_begin(struct tables_sql *sql, const struct world *world)
 			fputs("SELECT 1;", all[i]);
 			continue;
 		}
-		fprintf(all[i], "%s%s%s%s", begin_sql, value_types_sql, end_sql, functions_sql);
+		fprintf(all[i], "%s%s%s%s%s", begin_sql, value_drop_sql, value_types_sql, end_sql,
+		        functions_sql);
 	}
 }
 
@@ -54,7 +54,7 @@ static void put_type(FILE *to, const struct world_column *column)
 	else if (column->has_typmod)
 		fprintf(to, "%s(%u)", value_vectors[column->vector].type, column->dimensions);
 	else
-		fputs(value_vectors[column->vector].type, to);
+		fputs(column->domain ? "embs" : value_vectors[column->vector].type, to);
 	if (column->generated)
 		fputs(" GENERATED ALWAYS AS (id % 5) STORED", to);
 }
@@ -98,11 +98,26 @@ static bool put_index(FILE *to, struct arena *arena, struct world_table *table, 
 
 	if (!column->has_typmod)
 		return false;
+	table->indexed = true;
+	if (column->vector == VALUE_VECTOR && dice_chance(dice, 15)) {
+		const char *name = value_name(arena, column->name);
+
+		table->columns[column - table->columns].tame = true;
+		if (dice_chance(dice, 50))
+			fprintf(to, "CREATE INDEX ON %s USING hnsw ((%s::halfvec(%u)) %s);", shard,
+			        name, column->dimensions,
+			        dice_chance(dice, 50) ? "halfvec_l2_ops" : "halfvec_cosine_ops");
+		else
+			fprintf(to,
+			        "CREATE INDEX ON %s USING hnsw ((binary_quantize(%s)::bit(%u)) "
+			        "bit_hamming_ops);",
+			        shard, name, column->dimensions);
+		return true;
+	}
 	fprintf(to, "CREATE INDEX ON %s USING %s (%s %s)%s;", shard, ivfflat ? "ivfflat" : "hnsw",
 	        value_name(arena, column->name),
 	        ivfflat ? kind->ivfflat[distance] : kind->hnsw[distance],
 	        ivfflat ? " WITH (lists = 3)" : "");
-	table->indexed = true;
 	table->ivfflat |= ivfflat;
 	return true;
 }
@@ -252,7 +267,8 @@ static void put_value(FILE *to, struct world *world, const struct world_table *t
 			dimensions++;
 		value = dice_chance(dice, 8)
 		            ? NULL
-		            : value_vector(dice, world->arena, column->vector, dimensions, true);
+		            : value_vector(dice, world->arena, column->vector, dimensions,
+		                         !column->tame);
 	}
 	fputs(value_literal(world->arena, value), to);
 }

@@ -13,6 +13,8 @@
 #include "t/torture/stage.h"
 
 #define CASES_PER_WORLD 25
+/* So often a kind of question may be left to the coordinator by chance. */
+#define GAP 40
 
 static void print_tally(const struct stage_tally *tally, unsigned cases, unsigned failures)
 {
@@ -31,6 +33,7 @@ static void print_tally(const struct stage_tally *tally, unsigned cases, unsigne
 			printf("torture:   refused %-20s %lu\n", refusal_name((enum refusal)i),
 			       tally->refused[i]);
 	}
+	coverage_print(&tally->coverage);
 }
 
 static void write_failure(const struct torture_run *run, const struct script *script,
@@ -94,6 +97,7 @@ unsigned torture(const struct torture_run *run)
 	struct instance instance = {0};
 	struct world world = {0};
 	struct stage stage;
+	const char *gap;
 
 	printf("torture: seed %llu\n", (unsigned long long)run->seed);
 	stage_open(&stage, &instance);
@@ -118,6 +122,8 @@ unsigned torture(const struct torture_run *run)
 	cr_expect(run->only >= 0 || stage.tally.routed * 5 > stage.tally.steps,
 	          "only %lu queries were routed in %lu steps", stage.tally.routed,
 	          stage.tally.steps);
+	gap = coverage_gap(&stage.tally.coverage, GAP);
+	cr_expect(gap == NULL, "never routed: %s", gap);
 	cr_expect(stage.tally.hnsw.found * 100ul >= stage.tally.hnsw.rows * 98ul,
 	          "recall by hnsw indexes: %u of %u", stage.tally.hnsw.found,
 	          stage.tally.hnsw.rows);

@@ -32,6 +32,7 @@ struct value_kind {
 
 /* What must be there before the first table: types of users. */
 extern const char value_types_sql[];
+extern const char value_drop_sql[];
 
 const struct value_kind *value_kind(struct dice *dice);
 /* A text of that kind; NULL for a NULL, if those are wanted. */
@@ -58,5 +59,8 @@ extern const struct value_vector_kind value_vectors[VALUE_VECTORS];
 /* Text of a vector. wild: also zero and such as overflow a distance. */
 const char *value_vector(struct dice *dice, struct arena *arena, enum value_vector kind,
                          unsigned dimensions, bool wild);
+/* The same as a binary parameter (binary.c); NULL: it is no such vector. */
+const uint8_t *value_vector_binary(struct arena *arena, enum value_vector kind, const char *text,
+                                   unsigned *len);
 
 #endif

@@ -103,6 +103,8 @@ static void add_vector(struct world_table *table, struct dice *dice, const char 
 	    dice_chance(dice, 60) ? VALUE_VECTOR : dice_below(dice, VALUE_VECTORS));
 	column->dimensions = 1 + dice_below(dice, dice_chance(dice, 70) ? 4 : 16);
 	column->has_typmod = column->vector == VALUE_BIT || dice_chance(dice, 85);
+	column->domain =
+	    column->vector == VALUE_VECTOR && !column->has_typmod && dice_chance(dice, 30);
 }
 
 static const struct value_kind *kind_of(struct dice *dice, uint32_t oid)

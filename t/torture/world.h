@@ -29,6 +29,8 @@ struct world_column {
 	enum value_vector vector;
 	unsigned dimensions;
 	bool has_typmod;
+	bool domain; /* over the vector's type */
+	bool tame;   /* an index on it as a halfvec takes no large values */
 	bool generated;
 };
 
