@@ -65,6 +65,8 @@ static const char *value_of(struct question *question, struct dice *dice,
 	if (wants_parameter(question, dice)) {
 		uint32_t type = dice_chance(dice, 40) ? kind->oid : 0;
 
+		question_tag(question, arena_printf(question->arena, "%sparameter %s",
+		                                    kind->oid ? "" : "!", kind->column));
 		literal = add_parameter(question, dice, text, type, 0);
 		return dice_chance(dice, 25)
 		           ? arena_printf(question->arena, "%s::%s", literal, kind->type)
@@ -314,6 +316,9 @@ const char *clause_target(struct question *question, struct dice *dice)
 	case 13:
 		return expression_of(question, dice, column, clause_column(question, dice, column));
 	default:
+		question_tag(question, arena_printf(question->arena, "%starget %s",
+		                                    column->kind->oid ? "" : "!",
+		                                    column->kind->column));
 		return clause_column(question, dice, column);
 	}
 }
@@ -426,8 +431,12 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 	unsigned most = offset ? 12 : dice_chance(dice, 80) ? 20 : 200;
 	const char *text;
 
-	if (dice_chance(dice, 5))
-		return DICE_PICK(dice, odd);
+	if (dice_chance(dice, 5)) {
+		text = DICE_PICK(dice, odd);
+		question_tag(question, arena_printf(question->arena, "!%s %s",
+		                                    offset ? "OFFSET" : "LIMIT", text));
+		return text;
+	}
 	text = arena_printf(question->arena, "%u", dice_below(dice, most) + !offset);
 	if (wants_parameter(question, dice)) {
 		static const uint32_t types[] = {0, 0, 20, 23, 21};
@@ -437,6 +446,8 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 
 		if (dice_chance(dice, 8) && type == 0)
 			text = DICE_PICK(dice, strange);
+		if (!offset)
+			question_tag(question, arena_printf(question->arena, "limit parameter %u", type));
 		return add_parameter(question, dice, text, type, type ? type : 20);
 	}
 	return text;
@@ -444,8 +455,31 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 
 const char *clause_limit(struct question *question, struct dice *dice)
 {
-	static const char *const fixed[] = {" FETCH FIRST ROW ONLY", " FETCH FIRST 3 ROWS ONLY",
-	                                    " LIMIT ALL", "", " FETCH FIRST 3 ROWS WITH TIES"};
+	static const char *const fixed[] = {" FETCH FIRST ROW ONLY",
+	                                    " FETCH FIRST 3 ROWS ONLY",
+	                                    " LIMIT ALL",
+	                                    "",
+	                                    " FETCH FIRST 3 ROWS WITH TIES",
+	                                    " LIMIT 5 OFFSET NULL",
+	                                    " OFFSET NULL LIMIT ALL",
+	                                    " LIMIT 3 OFFSET -0",
+	                                    " LIMIT 9223372036854775807 OFFSET 1",
+	                                    " LIMIT 2 OFFSET 9223372036854775807",
+	                                    " LIMIT 9223372036854775808",
+	                                    " LIMIT 1e1",
+	                                    " LIMIT 2147483648",
+	                                    " LIMIT 0x10",
+	                                    " LIMIT true::int",
+	                                    " LIMIT 4.5 OFFSET 0.5",
+	                                    " LIMIT '3' OFFSET '2'",
+	                                    " LIMIT ' 3 '",
+	                                    " LIMIT NULL::int8",
+	                                    " LIMIT CAST(NULL AS int2) OFFSET 1",
+	                                    " FETCH FIRST -1 ROWS ONLY",
+	                                    " FETCH NEXT 2 ROW ONLY",
+	                                    " OFFSET 1 ROW",
+	                                    " OFFSET 2 FETCH FIRST ROWS ONLY",
+	                                    " FOR READ ONLY LIMIT 2"};
 	struct arena *arena = question->arena;
 	const char *limit, *offset;
 
@@ -457,6 +491,7 @@ const char *clause_limit(struct question *question, struct dice *dice)
 		    arena, dice_chance(dice, 5) ? " FETCH FIRST (%s) ROWS ONLY" : " LIMIT %s",
 		    limit);
 	offset = count(question, dice, true);
+	question_tag(question, offset[0] == '$' ? "offset parameter" : "offset");
 	if (dice_chance(dice, 70))
 		return arena_printf(arena, " LIMIT %s OFFSET %s", limit, offset);
 	if (dice_chance(dice, 50))
