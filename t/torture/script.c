@@ -70,11 +70,9 @@ static unsigned width(const struct question *question)
 	return count;
 }
 
-/* With `rank`, a text comes behind the other columns. */
-static void put_formats(struct iobuf *out, const struct script_call *call, bool rank)
+/* With `rank`, a text comes behind the other columns, of which there are `count`. */
+static void put_formats(struct iobuf *out, const struct script_call *call, unsigned count, bool rank)
 {
-	unsigned count = width(call->question);
-
 	if (count == 0 || (call->format == 0 && !rank)) {
 		wire_put_u16(out, call->format == 0 ? 0 : 1);
 		if (call->format != 0)
@@ -89,14 +87,14 @@ static void put_formats(struct iobuf *out, const struct script_call *call, bool 
 }
 
 static void put_bind(struct iobuf *out, const struct script_call *call, const char *statement,
-                     const char *portal, bool rank)
+                     const char *portal, unsigned count, bool rank)
 {
 	size_t mark = wire_begin(out, WIRE_FE_Bind);
 
 	wire_put_string(out, portal);
 	wire_put_string(out, statement);
 	put_values(out, call->question);
-	put_formats(out, call, rank);
+	put_formats(out, call, count, rank);
 	wire_end(out, mark);
 }
 
@@ -106,7 +104,7 @@ static void put_call(struct iobuf *out, const struct script_call *call, const ui
 		put_parse(out, call, call->statement, call_sql(call), false, vectors);
 	if (call->describe_statement)
 		wire_put_describe(out, 'S', call->statement);
-	put_bind(out, call, call->statement, call->portal, false);
+	put_bind(out, call, call->statement, call->portal, width(call->question), false);
 	if (call->describe_portal)
 		wire_put_describe(out, 'P', call->portal);
 	wire_put_execute(out, call->portal, call->max_rows);
@@ -139,10 +137,10 @@ unsigned script_put(struct iobuf *out, const struct script_step *step, const uin
 }
 
 void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql,
-                    const uint32_t *vectors)
+                    const uint32_t *vectors, unsigned columns)
 {
 	put_parse(out, call, "", sql, true, vectors);
-	put_bind(out, call, "", "", true);
+	put_bind(out, call, "", "", columns, true);
 	wire_put_execute(out, "", 0);
 	wire_put_bare(out, WIRE_FE_Sync);
 }

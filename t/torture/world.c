@@ -247,6 +247,11 @@ void world_make(struct world *world, struct dice *dice, bool citus)
 	for (unsigned i = 0; i < world->ntables; i++)
 		think_table(world, &world->tables[i], dice, i);
 	write_all(world, dice);
+	world_build(world);
+}
+
+void world_build(const struct world *world)
+{
 	run(CLUSTER_WORKER1, WORLD_DATABASE, world->worker_sql[0]);
 	run(CLUSTER_WORKER2, WORLD_DATABASE, world->worker_sql[1]);
 	run(CLUSTER_COORDINATOR, WORLD_DATABASE, world->sharded_sql);
