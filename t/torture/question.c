@@ -175,7 +175,7 @@ static void choose_shape(struct question *question, struct dice *dice)
 	    {"WITH c AS MATERIALIZED (SELECT 1) ", ""},
 	    {"(", ") UNION ALL SELECT NULL WHERE false"},
 	    {"SELECT 'EXPLAIN', * FROM (", ") sub LIMIT 1"},
-	    {"", " FOR UPDATE"},
+	    {"", " FOR KEY SHARE"},
 	    {"", " FOR SHARE"},
 	    {"", " ; SELECT 1"},
 	    {"TABLE pg_am; ", ""},

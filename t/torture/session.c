@@ -46,15 +46,23 @@ static void add_sql(struct maker *maker, const char *sql)
 
 /* ---- questions ---- */
 
+/* In a pipeline: of what was routed before it the coordinator knows nothing. */
+static bool wants_no_query(const char *sql)
+{
+	return strstr(sql, "DISCARD") || strstr(sql, "ISOLATION") || strstr(sql, "TRANSACTION");
+}
+
 static void make_call(struct maker *maker, struct script_call *call)
 {
 	struct dice *dice = maker->dice;
 
 	*call = (struct script_call){.statement = "", .portal = "", .parse = true};
 	if (dice_chance(dice, maker->raw)) {
-		call->sql = dice_chance(dice, 50)
-		                ? session_transaction(dice)
-		                : session_setting(maker->script->arena, dice);
+		do
+			call->sql = dice_chance(dice, 50)
+			                ? session_transaction(dice)
+			                : session_setting(maker->script->arena, dice);
+		while (wants_no_query(call->sql));
 		call->describe_portal = dice_chance(dice, 50);
 		call->sync = dice_chance(dice, 10);
 		return;
