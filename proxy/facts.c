@@ -578,6 +578,11 @@ uint64_t facts_statement_timeout_ms(const struct facts *facts)
 	return read_duration(settings_get(facts->worker, "statement_timeout"));
 }
 
+uint64_t facts_lock_timeout_ms(const struct facts *facts)
+{
+	return read_duration(settings_get(facts->worker, "lock_timeout"));
+}
+
 uint64_t facts_idle_timeout_ms(const struct facts *facts, char status)
 {
 	return read_duration(facts_value(
