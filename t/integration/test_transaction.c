@@ -118,10 +118,11 @@ Test(transaction, trap_10_a_foreign_table_that_writes)
 	if (cluster_is_citus())
 		return;
 	cluster_run_on(CLUSTER_WORKER1,
-	               "CREATE OR REPLACE FUNCTION noting() RETURNS int LANGUAGE sql AS"
-	               " $$INSERT INTO items_0 (id, embedding) VALUES (999999, '" Q8 "')"
+	               "CREATE OR REPLACE FUNCTION noting() RETURNS int LANGUAGE sql"
+	               " SET search_path = public AS"
+	               " $$INSERT INTO public.items_0 (id, embedding) VALUES (999999, '" Q8 "')"
 	               " RETURNING id$$;"
-	               "CREATE OR REPLACE VIEW noted AS SELECT noting() AS id");
+	               "CREATE OR REPLACE VIEW noted AS SELECT public.noting() AS id");
 	conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
 	cluster_run(conn, "DROP FOREIGN TABLE IF EXISTS noted;"
 	                  "CREATE FOREIGN TABLE noted (id int) SERVER worker1"
