@@ -47,7 +47,6 @@ static const struct setting settings[] = {
     {"quote_all_identifiers", {"on", "off"}},
     {"lc_time", {"C", "POSIX"}},
     {"ivfflat.iterative_scan", {"off", "relaxed_order"}},
-    {"pgtopk.notices", {"on", "off"}},
 };
 
 /* In other words than SET name = value. */

@@ -429,6 +429,7 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 	                                  "'4'::int2",
 	                                  "(5)"};
 	unsigned most = offset ? 12 : dice_chance(dice, 80) ? 20 : 200;
+	bool many = question->table->rows > WORLD_ROWS_MAX && dice_chance(dice, 40);
 	const char *text;
 
 	if (dice_chance(dice, 5)) {
@@ -437,6 +438,10 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 		                                    offset ? "OFFSET" : "LIMIT", text));
 		return text;
 	}
+	if (many)
+		most = offset ? 1500 : WORLD_MANY_ROWS;
+	if (many && !offset)
+		question_tag(question, "limit of many");
 	text = arena_printf(question->arena, "%u", dice_below(dice, most) + !offset);
 	if (wants_parameter(question, dice)) {
 		static const uint32_t types[] = {0, 0, 20, 23, 21};

@@ -20,6 +20,7 @@
 #define WORLD_TABLES 2
 #define WORLD_LEAVES_MAX 24
 #define WORLD_ROWS_MAX 160
+#define WORLD_MANY_ROWS 2500
 /* Who may log in beside postgres. */
 #define WORLD_USER "torture_user"
 #define WORLD_ROLE "torture_role"
