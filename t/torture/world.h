@@ -56,7 +56,7 @@ struct world_table {
 	bool indexed; /* a shard has a vector index: answers need not be exact */
 	bool ivfflat; /* it is one that finds little */
 	bool dropped; /* columns were dropped before there were partitions */
-	bool local;    /* a partition may be the coordinator's own */
+	bool local;   /* a partition may be the coordinator's own */
 	bool renamed; /* columns have other names on some shards: not routed */
 	bool citus;
 	unsigned nleaves;
