@@ -107,6 +107,8 @@ static const char *run_utility(struct server *server, const char *sql)
 {
 	if (begins(sql, "begin"))
 		server->status = 'T';
+	else if (begins(sql, "rollback to"))
+		server->status = server->status == 'I' ? 'I' : 'T';
 	else if (begins(sql, "commit") || begins(sql, "rollback"))
 		server->status = 'I';
 	else if (begins(sql, "deallocate"))
