@@ -37,9 +37,9 @@ struct script_call {
 struct script_step {
 	unsigned who; /* 0 or 1: which session */
 	bool simple;
-	bool admin; /* the superuser does it, on a connection of its own */
+	bool admin;            /* the superuser does it, on a connection of its own */
 	const struct ddl *ddl; /* is that what it does? */
-	bool skip;  /* taken out while shrinking */
+	bool skip;             /* taken out while shrinking */
 	unsigned ncalls;
 	struct script_call calls[SCRIPT_CALLS_MAX];
 };

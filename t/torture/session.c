@@ -193,7 +193,7 @@ struct script *script_new(struct arena *arena, const struct world *world, struct
 	maker.two = dice_chance(dice, 25);
 	maker.writes = dice_chance(dice, 30);
 	maker.raw = dice_chance(dice, 40) ? 25 : 0;
-	if (dice_chance(dice, 12)) {
+	if (dice_chance(dice, 14)) {
 		script->ddl = true;
 		maker.writes = false; /* a row may have no partition to go to */
 		steps = 6 + dice_below(dice, 12);
@@ -201,6 +201,8 @@ struct script *script_new(struct arena *arena, const struct world *world, struct
 	}
 	if (dice_chance(dice, 35))
 		add_sql(&maker, session_formats(arena, dice));
+	if (dice_chance(dice, 15))
+		add_sql(&maker, "BEGIN");
 	while (script->nsteps < steps) {
 		if (dice_chance(dice, others))
 			add_other(&maker);

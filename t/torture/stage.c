@@ -33,7 +33,7 @@ struct play {
 	bool ended;
 	const char *after; /* what was changed last */
 	unsigned step;     /* the one at work */
-	unsigned direct; /* the coordinator has been asked all steps before this one */
+	unsigned direct;   /* the coordinator has been asked all steps before this one */
 	struct talk_reply direct_reply;
 	unsigned routed, refused; /* of the step */
 	enum refusal reason;
@@ -261,8 +261,7 @@ static const char *judge_ranks(struct play *play, const struct script_step *step
 		tally->unchecked++;
 		return NULL;
 	}
-	script_put_all(&talk->raw.out, &step->calls[call], sql,
-	               play->stage->plain_oids.vectors,
+	script_put_all(&talk->raw.out, &step->calls[call], sql, play->stage->plain_oids.vectors,
 	               wire_u16((wanted->count ? wanted : got)->rows[0]->body));
 	talk_exchange(talk, 1, play->arena, &reply);
 	error = error_of(play, &reply);
