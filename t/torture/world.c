@@ -103,6 +103,8 @@ static void add_vector(struct world_table *table, struct dice *dice, const char 
 	    dice_chance(dice, 60) ? VALUE_VECTOR : dice_below(dice, VALUE_VECTORS));
 	column->dimensions = 1 + dice_below(dice, dice_chance(dice, 70) ? 4 : 16);
 	column->has_typmod = column->vector == VALUE_BIT || dice_chance(dice, 85);
+	column->domain =
+	    column->vector == VALUE_VECTOR && !column->has_typmod && dice_chance(dice, 30);
 }
 
 static const struct value_kind *kind_of(struct dice *dice, uint32_t oid)
@@ -245,6 +247,11 @@ void world_make(struct world *world, struct dice *dice, bool citus)
 	for (unsigned i = 0; i < world->ntables; i++)
 		think_table(world, &world->tables[i], dice, i);
 	write_all(world, dice);
+	world_build(world);
+}
+
+void world_build(const struct world *world)
+{
 	run(CLUSTER_WORKER1, WORLD_DATABASE, world->worker_sql[0]);
 	run(CLUSTER_WORKER2, WORLD_DATABASE, world->worker_sql[1]);
 	run(CLUSTER_COORDINATOR, WORLD_DATABASE, world->sharded_sql);
