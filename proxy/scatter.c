@@ -378,9 +378,13 @@ static void lane_start(struct lane *lane)
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	worker_apply(worker,
-	             scatter_settings(&scatter->request, worker_facts(worker), scatter->exact));
-	query_shards(lane);
+	if (names_meet(&worker_facts(worker)->strangers, &scatter->request.plan->names)) {
+		fail(scatter, SCATTER_FAILED, "a name means something else on a worker");
+	} else {
+		worker_apply(worker, scatter_settings(&scatter->request, worker_facts(worker),
+		                                      scatter->exact));
+		query_shards(lane);
+	}
 	worker_sync(worker);
 }
 

@@ -284,6 +284,9 @@ Test(refused, functions)
 	    {REFUSAL_function, WHERE("at AT TIME ZONE 'UTC' > '2024-01-01'")},
 	    {REFUSAL_function, ORDER("e <-> $1, random()")},
 	    {REFUSAL_function, ORDER("f(e) <-> $1::vector")},
+	    /* of what is stored as a node's own OID */
+	    {REFUSAL_function, WHERE("hashenum(n) > 0")},
+	    {REFUSAL_function, WHERE("hash_array(tags) > 0")},
 	};
 
 	EXPECT_REFUSALS(cases);
