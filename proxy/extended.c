@@ -79,10 +79,10 @@ static void fail(struct session *session, const struct wire_error *error)
 /* It was cancelled, or the coordinator has failed what was asked for it. */
 static bool has_failed(struct session *session, enum refusal refusal)
 {
-	if (refusal != REFUSAL_cancelled && refusal != REFUSAL_failed)
+	if (!route_fails(refusal) && refusal != REFUSAL_failed)
 		return false;
 	route_refused(session, refusal);
-	fail(session, refusal == REFUSAL_cancelled ? route_error(session) : NULL);
+	fail(session, route_fails(refusal) ? route_error(session, refusal) : NULL);
 	return true;
 }
 
@@ -425,7 +425,7 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 	if (route_may_retry(session, refusal)) {
 		prepare_statement(session, portal->statement, on_execute_prepared);
-	} else if (refusal == REFUSAL_cancelled) {
+	} else if (route_fails(refusal)) {
 		statements_drop_portals(&session->statements);
 		has_failed(session, refusal);
 	} else if (refusal != REFUSAL_none) {

@@ -42,19 +42,13 @@ static const char *const worker_settings[] = {
 /* Those that pgtopk itself works with; without a value where pgvector was not loaded or nothing
  * was set. */
 static const char *const own_settings[] = {
-    "transaction_isolation",
-    "standard_conforming_strings",
-    "pgtopk.route",
-    "pgtopk.overfetch",
-    "pgtopk.notices",
-    "hnsw.ef_search",
-    "hnsw.iterative_scan",
-    "hnsw.max_scan_tuples",
-    "hnsw.scan_mem_multiplier",
-    "ivfflat.probes",
-    "ivfflat.iterative_scan",
-    "idle_session_timeout",
-    "idle_in_transaction_session_timeout",
+    "transaction_isolation", "standard_conforming_strings",
+    "pgtopk.route",          "pgtopk.overfetch",
+    "pgtopk.short_answer",   "pgtopk.notices",
+    "hnsw.ef_search",        "hnsw.iterative_scan",
+    "hnsw.max_scan_tuples",  "hnsw.scan_mem_multiplier",
+    "ivfflat.probes",        "ivfflat.iterative_scan",
+    "idle_session_timeout",  "idle_in_transaction_session_timeout",
     "ivfflat.max_probes",
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -102,6 +96,7 @@ struct facts {
 	enum config_route route_default;
 	bool route_known; /* what `own` says of it may still be so */
 	double overfetch_default;
+	enum config_short_answer short_answer_default;
 
 	/* a question under way */
 	char *asking;
@@ -346,6 +341,8 @@ void facts_ask(struct session *session, const char *table_name, bool citus, uint
 	facts->done = done;
 	config_parse_route(session->proxy->config->route, &facts->route_default);
 	facts->overfetch_default = session->proxy->config->overfetch;
+	config_parse_short_answer(session->proxy->config->short_answer,
+	                          &facts->short_answer_default);
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
 	put_question(session, table_name, citus, vector_oid);
@@ -432,6 +429,15 @@ double facts_overfetch(const struct facts *facts)
 	if (text && config_parse_real(text, 1.0, 100.0, &value))
 		return value;
 	return facts->overfetch_default;
+}
+
+enum config_short_answer facts_short_answer(const struct facts *facts)
+{
+	const char *text = facts_value(facts, "pgtopk.short_answer");
+	enum config_short_answer answer;
+
+	return text && config_parse_short_answer(text, &answer) ? answer
+	                                                        : facts->short_answer_default;
 }
 
 /* As current_setting() writes it: a number and ms, s, min, h or d, or 0. */

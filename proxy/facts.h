@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "parser/refusal.h"
+#include "proxy/config.h"
 #include "proxy/settings.h"
 
 struct session;
@@ -63,5 +64,6 @@ uint64_t facts_statement_timeout_ms(const struct facts *facts); /* 0: none */
 /* After so long without a statement the coordinator ends a session of that status; 0: never. */
 uint64_t facts_idle_timeout_ms(const struct facts *facts, char status);
 double facts_overfetch(const struct facts *facts);
+enum config_short_answer facts_short_answer(const struct facts *facts);
 
 #endif

@@ -4,7 +4,8 @@
  * array_in() looks up the input function of the type it is given, which loads the
  * library it is in; no other way works for every user and every schema. Types are
  * found through pg_depend: whose they are counts, not what they are called or
- * where they are.
+ * where they are. The connection's transactions are REPEATABLE READ from then on, so
+ * that a pipeline reads all its shards in one snapshot.
  */
 #include "proxy/greeting.h"
 
@@ -23,7 +24,8 @@
 
 static const char greeting_sql[] =
     "SELECT extversion, vector, halfvec, sparsevec,"
-    " pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL"
+    " pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL,"
+    " pg_catalog.set_config('default_transaction_isolation', 'repeatable read', false)"
     " FROM (SELECT e.extversion, " TYPE_OID("vector") ", " TYPE_OID("halfvec") ", " TYPE_OID(
 	"sparsevec") " FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name"
 		     " OFFSET 0) facts";
@@ -104,7 +106,7 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 		read_stranger(greeting, body, len);
 		return;
 	}
-	if (wire_read_data_row(body, len, &values) != 5)
+	if (wire_read_data_row(body, len, &values) != 6)
 		return;
 	read_text(&values, version, sizeof(version));
 	if (sscanf(version, "%4d.%4d.%4d", &major, &minor, &patch) < 2)

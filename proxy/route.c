@@ -311,7 +311,12 @@ void route_time_out(struct session *session)
 		scatter_cancel(route->scatter);
 }
 
-const struct wire_error *route_error(const struct session *session)
+bool route_fails(enum refusal refusal)
+{
+	return refusal == REFUSAL_cancelled || refusal == REFUSAL_short_answer;
+}
+
+const struct wire_error *route_error(const struct session *session, enum refusal refusal)
 {
 	static const struct wire_error cancelled = {
 	    .severity = "ERROR",
@@ -323,7 +328,17 @@ const struct wire_error *route_error(const struct session *session)
 	    .sqlstate = "57014",
 	    .message = "canceling statement due to statement timeout",
 	};
+	static const struct wire_error cut_short = {
+	    .severity = "ERROR",
+	    .sqlstate = "54000",
+	    .message = "vector index scan of a shard was cut short",
+	    .detail = "The shard has more matching rows than its index gave.",
+	    .hint = "Raise hnsw.max_scan_tuples, hnsw.scan_mem_multiplier or "
+		    "ivfflat.max_probes, or set pgtopk.short_answer to exact.",
+	};
 
+	if (refusal == REFUSAL_short_answer)
+		return &cut_short;
 	return session->route.timed_out ? &timed_out : &cancelled;
 }
 
@@ -449,12 +464,12 @@ static void log_routed(const struct session *session, const struct scatter_resul
 		return;
 	log_event(session->proxy->log, LOG_INFO, "routed",
 	          "session=%" PRIu64 " table=%s shards=%u lanes=%u limit=%" PRIu64 " asked=%" PRIu64
-	          " received=%" PRIu64 " rows=%" PRIu64 " ef_search=%d refilled=%s ms=%.1f",
+	          " received=%" PRIu64 " rows=%" PRIu64
+	          " ef_search=%d refilled=%u accepted=%u ms=%.1f",
 	          session->id, log_quote(query_table(route->query)), request->table->nshards,
 	          result->lanes, request->limit, request->budget.rows * request->table->nshards,
-	          result->received, result->rows, request->budget.ef_search,
-	          result->refilled ? "yes" : "no",
-	          (double)(loop_clock_us() - session->began_us) / 1000.);
+	          result->received, result->rows, request->budget.ef_search, result->refilled,
+	          result->accepted, (double)(loop_clock_us() - session->began_us) / 1000.);
 }
 
 static void log_failed(const struct session *session, const struct scatter_result *result)
@@ -479,6 +494,8 @@ static enum refusal outcome_refusal(enum scatter_outcome outcome)
 		return REFUSAL_pool;
 	case SCATTER_TOO_LARGE:
 		return REFUSAL_memory;
+	case SCATTER_SHORT:
+		return REFUSAL_short_answer;
 	case SCATTER_FAILED:
 		break;
 	}
@@ -518,7 +535,7 @@ static void on_scattered(void *owner, struct scatter_result *result)
 		route->rows = result->rows;
 		log_routed(session, result);
 		notices_routed(session);
-	} else if (result->outcome != SCATTER_CANCELLED) {
+	} else if (!route_fails(outcome_refusal(result->outcome))) {
 		log_failed(session, result);
 	}
 	if (result->outcome == SCATTER_STALE)
@@ -552,6 +569,7 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	request->description = route->explain ? route->description->explained : route->description;
 	request->user = session->user;
 	request->database = session->database;
+	request->short_answer = facts_short_answer(session->facts);
 	put_parameters(route, bind);
 	put_formats(route, bind);
 	request->timed = route->explain != NULL;

@@ -52,6 +52,19 @@ void shard_settings_fini(struct shard_settings *settings)
 	memset(settings, 0, sizeof(*settings));
 }
 
+struct settings *shard_settings_choose(const struct shard_settings *settings, int vector_version,
+                                       bool exact)
+{
+	return settings->variants[exact][vector_version < SHARD_SETTINGS_ITERATIVE_SCANS];
+}
+
+bool shard_settings_always_exact(const struct shard_settings *settings)
+{
+	const char *value = settings_get(settings->worker, "enable_indexscan");
+
+	return value && strcmp(value, "off") == 0;
+}
+
 void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from)
 {
 	*to = *from;

@@ -24,6 +24,15 @@ struct shard_settings {
 /* Makes the variants hold for these facts and this budget. The struct begins zeroed. */
 void shard_settings_update(struct shard_settings *settings, const struct facts *facts,
                            const struct budget *budget);
+/*
+ * What must hold on a worker whose pgvector is of that version: to ask by index, or exactly.
+ * Without iterative scans (before 0.8.0) no more rows than ef_search come from an index.
+ */
+#define SHARD_SETTINGS_ITERATIVE_SCANS 800
+struct settings *shard_settings_choose(const struct shard_settings *settings, int vector_version,
+                                       bool exact);
+/* The session itself has forbidden index scans. */
+bool shard_settings_always_exact(const struct shard_settings *settings);
 /* `to` begins zeroed. */
 void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from);
 void shard_settings_fini(struct shard_settings *settings);

@@ -66,9 +66,9 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 	if (route_may_retry(session, refusal)) {
 		prepare(session);
-	} else if (refusal == REFUSAL_cancelled || refusal == REFUSAL_failed) {
+	} else if (route_fails(refusal) || refusal == REFUSAL_failed) {
 		route_refused(session, refusal);
-		session_fail(session, refusal == REFUSAL_cancelled ? route_error(session) : NULL,
+		session_fail(session, route_fails(refusal) ? route_error(session, refusal) : NULL,
 		             put_ready);
 	} else if (refusal != REFUSAL_none) {
 		refuse(session, refusal);
@@ -82,7 +82,7 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 static void on_prepared(struct session *session, enum refusal refusal)
 {
-	if (refusal == REFUSAL_cancelled || refusal == REFUSAL_failed)
+	if (route_fails(refusal) || refusal == REFUSAL_failed)
 		on_executed(session, refusal);
 	else if (refusal != REFUSAL_none)
 		refuse(session, refusal);

@@ -34,6 +34,8 @@ struct worker_job {
 	/* ReadyForQuery: the connection is idle; the job may begin again or give it back. Not
 	 * before a CancelRequest on its way has arrived, so that it cannot hit the next job. */
 	void (*on_ready)(void *owner);
+	/* The server gave a NoticeResponse while a query ran. NULL: not of interest. */
+	void (*on_notice)(void *owner);
 	/* The connection is gone or broke the protocol; it must be given back all the same. */
 	void (*on_lost)(void *owner, const char *why);
 };
@@ -66,7 +68,7 @@ void worker_abort(struct worker *worker, const char *why);
 
 /* Needs an idle worker; if it was lost meanwhile, on_lost follows worker_sync(). */
 void worker_begin(struct worker *worker, const struct worker_job *job, void *owner);
-/* Queues what makes `settings` hold, if they do not hold already. */
+/* Queues what makes `settings` hold for the queries that follow, if they do not already. */
 void worker_apply(struct worker *worker, struct settings *settings);
 /* Queues Parse (unless prepared already), Bind and Execute. */
 void worker_query(struct worker *worker, const struct worker_query *query);
@@ -74,9 +76,6 @@ void worker_query(struct worker *worker, const struct worker_query *query);
 void worker_sync(struct worker *worker);
 /* Asks the server to stop what it is doing (CancelRequest); the job still ends as usual. */
 void worker_cancel(struct worker *worker);
-/* Stops or goes on reading from the server. */
-void worker_pause(struct worker *worker);
-void worker_resume(struct worker *worker);
 
 /* Whoever keeps the worker (its pool) is told when it is lost while no job has it. */
 void worker_keep(struct worker *worker, void (*on_idle_lost)(void *keeper, const char *why),

@@ -19,7 +19,7 @@ struct known {
 };
 
 static const struct known known[] = {
-    {"array_in(", 5, "0.8.0|90001|90002|90003|f"},
+    {"array_in(", 6, "0.8.0|90001|90002|90003|f|repeatable read"},
     {"pg_catalog.pg_extension e JOIN", 4,
      "citus|public|~|~\nvector|public|vector|90001\nvector|public|halfvec|90002"},
     {"FROM pg_catalog.pg_dist_partition p JOIN", 6,
@@ -39,13 +39,13 @@ static const struct known known[] = {
 
 static const char facts_settings[] =
     "\"$user\", public|UTF8|ISO, MDY|postgres|UTC|1|hex|off|on|0|0|4MB|on|auto|on|on|on|on"
-    "|read committed|on|~|~|~|40|off|20000|1|1|off|~|~|32768";
+    "|read committed|on|~|~|~|~|40|off|20000|1|1|off|~|~|32768";
 
 static void answer_facts(const char *table, const char *user, struct answer_shape *shape)
 {
 	bool known_table = strcmp(table, "items") == 0 || strcmp(table, "public.items") == 0;
 
-	shape->nfields = 6 + 18 + 14;
+	shape->nfields = 6 + 18 + 15;
 	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|f|%s",
 	         known_table ? "1000" : "~", known_table ? "t" : "~", known_table ? "f" : "~", user,
 	         user, facts_settings);
