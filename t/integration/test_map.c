@@ -295,7 +295,7 @@ Test(map, other_leaves_are_refused)
 }
 
 /* The coordinator reads it once where a partition's bounds exclude the other. */
-Test(map, one_table_attached_twice_is_refused)
+Test(map, trap_07_one_table_attached_twice)
 {
 	struct oracle oracle;
 	const char *sql = "SELECT id FROM moving WHERE id = 3 ORDER BY e <-> '[1,2,3]', id LIMIT 9";
