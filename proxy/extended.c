@@ -22,6 +22,7 @@
 #include "proxy/journal.h"
 #include "proxy/own_setting.h"
 #include "proxy/session.h"
+#include "proxy/verdict.h"
 
 static const uint8_t *body(const struct session *session)
 {
@@ -79,10 +80,11 @@ static void fail(struct session *session, const struct wire_error *error)
 /* It was cancelled, or the coordinator has failed what was asked for it. */
 static bool has_failed(struct session *session, enum refusal refusal)
 {
-	if (!route_fails(refusal) && refusal != REFUSAL_failed)
+	if (!verdict_fails(refusal) && refusal != REFUSAL_failed)
 		return false;
 	route_refused(session, refusal);
-	fail(session, route_fails(refusal) ? route_error(session, refusal) : NULL);
+	fail(session,
+	     verdict_fails(refusal) ? verdict_error(refusal, session->route.timed_out) : NULL);
 	return true;
 }
 
@@ -430,7 +432,7 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 	if (route_may_retry(session, refusal)) {
 		prepare_statement(session, portal->statement, on_execute_prepared);
-	} else if (route_fails(refusal)) {
+	} else if (verdict_fails(refusal)) {
 		statements_drop_portals(&session->statements);
 		has_failed(session, refusal);
 	} else if (refusal != REFUSAL_none) {

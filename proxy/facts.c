@@ -71,14 +71,18 @@ static const char *const own_settings[] = {
 
 /*
  * Whether the open transaction may have written: it has an xid; or it holds a lock that a reader
- * does not need, because foreign tables and distributed tables are written to without one.
+ * does not need, because foreign tables and distributed tables are written to without one. What
+ * a foreign table is read from may write as well: a view over there that calls a function.
  */
 static const char wrote_sql[] =
     "pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL OR EXISTS (SELECT FROM"
     " pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
     " AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text"
-    " AND l.mode OPERATOR(pg_catalog.<>) ALL"
-    " (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[]))";
+    " AND (l.mode OPERATOR(pg_catalog.<>) ALL"
+    " (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[])"
+    " OR EXISTS (SELECT FROM pg_catalog.pg_class c"
+    " WHERE c.oid OPERATOR(pg_catalog.=) l.relation AND NOT c.relispartition"
+    " AND c.relkind OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\")))";
 /* Functions that Citus runs on a worker lock nothing here, but begin a distributed transaction. */
 static const char citus_wrote_sql[] =
     " OR (SELECT d.transaction_number FROM pg_catalog.get_current_transaction_id() d)"
@@ -559,6 +563,11 @@ static uint64_t read_duration(const char *text)
 uint64_t facts_statement_timeout_ms(const struct facts *facts)
 {
 	return read_duration(settings_get(facts->worker, "statement_timeout"));
+}
+
+uint64_t facts_lock_timeout_ms(const struct facts *facts)
+{
+	return read_duration(settings_get(facts->worker, "lock_timeout"));
 }
 
 uint64_t facts_idle_timeout_ms(const struct facts *facts, char status)

@@ -65,7 +65,9 @@ struct settings *facts_own_settings(const struct facts *facts);
 bool facts_read_alike(const struct facts *facts, const struct settings *then);
 /* The session's own value of a setting, NULL if it has none. */
 const char *facts_value(const struct facts *facts, const char *name);
-uint64_t facts_statement_timeout_ms(const struct facts *facts); /* 0: none */
+/* 0: none */
+uint64_t facts_statement_timeout_ms(const struct facts *facts);
+uint64_t facts_lock_timeout_ms(const struct facts *facts);
 /* After so long without a statement the coordinator ends a session of that status; 0: never. */
 uint64_t facts_idle_timeout_ms(const struct facts *facts, char status);
 double facts_overfetch(const struct facts *facts);

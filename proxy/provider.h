@@ -34,7 +34,8 @@ struct provider {
 	/* A utility statement for the load's transaction; NULL: none. */
 	const char *prepare;
 	/* Parameter: oid[] of types; one of them must be among a table's columns.
-	 * Answer: OID, schema, name, distribution column or NULL, routable, hashed. */
+	 * Answer: OID, schema, name, distribution column or NULL, routable, hashed, and perhaps
+	 * the signature. */
 	const char *tables;
 	/* Parameter: oid[] of tables. Answer: the table's OID first, rest as on_part() wants it;
 	 * a table's rows follow each other. */
