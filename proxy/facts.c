@@ -22,7 +22,6 @@
 static const char *const worker_settings[] = {
     "search_path",
     "client_encoding",
-    "server_encoding",
     "datestyle",
     "intervalstyle",
     "timezone",

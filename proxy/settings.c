@@ -242,20 +242,13 @@ static void put_value(struct iobuf *values, const char *text)
 	wire_put_bytes(values, text, len);
 }
 
-/* It cannot be set, so it has to be like that already, or what is said then is an error. */
-static const char must_be[] = "%s CASE WHEN pg_catalog.current_setting($%u) OPERATOR(pg_catalog.=)"
-			      " $%u THEN $%u ELSE pg_catalog.set_config($%u,$%u,false) END";
-
 static void add_change(void *owner, const char *name, const char *value)
 {
 	struct change *change = owner;
-	const char *before = change->count ? "," : "SELECT";
-	unsigned n = 2 * change->count + 1, v = n + 1;
-	char text[200];
-	int len = compare_names(name, "server_encoding") == 0
-	              ? snprintf(text, sizeof(text), must_be, before, n, v, v, n, v)
-	              : snprintf(text, sizeof(text), "%s pg_catalog.set_config($%u,$%u,false)",
-	                         before, n, v);
+	char text[80];
+	int len =
+	    snprintf(text, sizeof(text), "%s pg_catalog.set_config($%u,$%u,false)",
+	             change->count ? "," : "SELECT", 2 * change->count + 1, 2 * change->count + 2);
 
 	assert(len > 0 && (size_t)len < sizeof(text));
 	iobuf_append(change->sql, text, (size_t)len);

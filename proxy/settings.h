@@ -44,7 +44,7 @@ void settings_diff(const struct settings *applied, const struct settings *wanted
 
 /*
  * The statement that makes `wanted` hold where `applied` (may be NULL) did: one SELECT
- * of set_config() calls (a server_encoding that is another one is an error), and the middle of its Bind message (formats and values), both
+ * of set_config() calls, and the middle of its Bind message (formats and values), both
  * appended. False, and nothing appended, if nothing differs.
  */
 bool settings_change(const struct settings *applied, const struct settings *wanted,

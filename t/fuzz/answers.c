@@ -38,14 +38,14 @@ static const struct known known[] = {
 };
 
 static const char facts_settings[] =
-    "\"$user\", public|UTF8|UTF8|ISO, MDY|postgres|UTC|Default|1|hex|C|off|on|on|notice|0|0|4MB|on|auto"
+    "\"$user\", public|UTF8|ISO, MDY|postgres|UTC|Default|1|hex|C|off|on|on|notice|0|0|4MB|on|auto"
     "|on|on|on|on|on|read committed|safe_encoding|~|off|~|~|~|~|40|off|20000|1|1|off|~|~|32768";
 
 static void answer_facts(const char *table, const char *user, struct answer_shape *shape)
 {
 	bool known_table = strcmp(table, "items") == 0 || strcmp(table, "public.items") == 0;
 
-	shape->nfields = 8 + 24 + 17;
+	shape->nfields = 8 + 23 + 17;
 	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|n|f|t|%s",
 	         known_table ? "1000" : "~", known_table ? "t" : "~", known_table ? "f" : "~", user,
 	         user, facts_settings);

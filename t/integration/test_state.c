@@ -434,9 +434,9 @@ Test(state, trap_11_databases_of_different_encodings)
 		const char *coordinator, *worker, *event;
 	} cases[] = {
 	    {"LATIN1", "LATIN1", "routed"},
-	    {"LATIN1", "UTF8", "worker"},
-	    {"SQL_ASCII", "UTF8", "worker"},
-	    {"UTF8", "SQL_ASCII", "worker"},
+	    {"LATIN1", "UTF8", "unlike"},
+	    {"SQL_ASCII", "UTF8", "unlike"},
+	    {"UTF8", "SQL_ASCII", "unlike"},
 	};
 	static const char *const encodings[] = {"UTF8", "LATIN1", "SQL_ASCII"};
 

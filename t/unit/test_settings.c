@@ -167,23 +167,3 @@ Test(settings, change_is_one_statement)
 	settings_unref(a);
 	settings_unref(b);
 }
-
-Test(settings, what_cannot_be_set_has_to_be_the_same)
-{
-	struct settings *settings = settings_new();
-	struct iobuf sql, parameters;
-	char text[256];
-
-	settings_put(settings, "Server_Encoding", "UTF8");
-	settings_seal(settings);
-	iobuf_init(&sql);
-	iobuf_init(&parameters);
-	cr_assert(settings_change(NULL, settings, &sql, &parameters));
-	snprintf(text, sizeof(text), "%.*s", (int)iobuf_len(&sql), (const char *)iobuf_head(&sql));
-	cr_assert_str_eq(text, "SELECT CASE WHEN pg_catalog.current_setting($1)"
-	                       " OPERATOR(pg_catalog.=) $2 THEN $2"
-	                       " ELSE pg_catalog.set_config($1,$2,false) END");
-	iobuf_fini(&sql);
-	iobuf_fini(&parameters);
-	settings_unref(settings);
-}
