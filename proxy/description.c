@@ -314,9 +314,21 @@ static void on_message(struct session *session, uint8_t type, const uint8_t *bod
 		description->refusal = REFUSAL_description;
 }
 
+/* Whoever waits for a locked table is the client's own statement, on the coordinator: its
+ * statement_timeout and lock_timeout would begin anew there. */
+static const char impatient_sql[] =
+    "SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, '100'::pg_catalog.text, true)";
+
 static void put_command(struct iobuf *out, const char *sql)
 {
 	hidden_put(out, sql, strlen(sql), NULL);
+}
+
+/* Of what was done within a block nothing is left, our lock_timeout neither. */
+static void put_end(struct iobuf *out)
+{
+	put_command(out, "ROLLBACK TO SAVEPOINT " SAVEPOINT);
+	put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
 }
 
 static void finish(struct session *session)
@@ -352,8 +364,7 @@ static void on_ready(struct session *session)
 		finish(session);
 		return;
 	}
-	put_command(out, "ROLLBACK TO SAVEPOINT " SAVEPOINT);
-	put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
+	put_end(out);
 	wire_put_bare(out, WIRE_FE_Sync);
 	session_start_inner(session, &inner);
 }
@@ -372,13 +383,14 @@ void description_ask(struct session *session, struct plan *plan, unsigned ntypes
 	session->route.described_fn = done;
 	if (session->status == 'T')
 		put_command(out, "SAVEPOINT " SAVEPOINT);
+	put_command(out, impatient_sql);
 	hidden_put_clear(out);
 	wire_put_parse(out, HIDDEN_NAME, plan->describe_sql, strlen(plan->describe_sql), ntypes,
 	               types);
 	wire_put_describe(out, 'S', HIDDEN_NAME);
 	wire_put_close(out, 'S', HIDDEN_NAME);
 	if (session->status == 'T')
-		put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
+		put_end(out);
 	wire_put_bare(out, WIRE_FE_Sync);
 	session_start_inner(session, &inner);
 }

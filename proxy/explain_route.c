@@ -30,7 +30,10 @@ bool explain_route_read(struct route *route, const char *sql, size_t len)
 	struct explain explain;
 
 	if (!explain_begins(sql, len) || !explain_parse(sql, len, route->arena, &explain)) {
-		literal_lift(sql, len, route->arena, &route->lifted);
+		route->lifted.sql = sql;
+		route->lifted.len = len;
+		if (route->ntypes == 0) /* they are of parameters, used or not */
+			literal_lift(sql, len, route->arena, &route->lifted);
 		return true;
 	}
 	if (explain.format == EXPLAIN_OTHER || !explain.known)

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #include <uthash.h>
 
 #include "proxy/catalog_sql.h"
@@ -247,6 +246,7 @@ static void on_table(struct mapload *load, const char *const *values)
 	table->part.map = load->map;
 	table->part.table = shardmap_add_table(load->map, table->oid, values[1], values[2]);
 	table->part.table->key = values[3] ? must(strdup(values[3])) : NULL;
+	table->part.table->signature = values[6] ? must(strdup(values[6])) : NULL;
 	table->part.table->routable = values[4] && values[4][0] == 't';
 	table->part.hashed = values[5] && values[5][0] == 't';
 	HASH_ADD(hh, load->tables, oid, sizeof(table->oid), table);

@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "parser/plancache.h"
+#include "proxy/bound.h"
 #include "proxy/config.h"
 #include "proxy/counts.h"
 #include "proxy/explain_route.h"
 #include "proxy/footnote.h"
 #include "proxy/notices.h"
 #include "proxy/session.h"
+#include "proxy/signature.h"
+#include "proxy/verdict.h"
 
 #define MAX_ASKED 3 /* facts: the name, and again if the session's state went stale meanwhile */
 #define MAX_DESCRIBED 2
@@ -110,7 +113,8 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 	const char *name = query_table(route->query);
 	uint64_t now = loop_now_ms(session->proxy->loop);
 
-	if (facts_fresh(session->facts, now, facts_ttl(session)) || route->asked > 0) {
+	if (facts_fresh(session->facts, shardmap_generation(route->map), now, facts_ttl(session)) ||
+	    route->asked > 0) {
 		*table = facts_table(session->facts, name);
 		if (*table)
 			return true;
@@ -119,8 +123,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS,
-	          shardmap_vector_oid(route->map), on_facts);
+	facts_ask(session, name, route->map, on_facts);
 	return false;
 }
 
@@ -162,6 +165,8 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	route->plan = NULL;
 	refusal = plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
 	                         route->map, route->table, &route->plan);
+	if (refusal != REFUSAL_none)
+		catalog_refused(route->catalog);
 	if (refusal == REFUSAL_none && !is_readable(session, route->plan->describe_sql))
 		return REFUSAL_settings;
 	return refusal;
@@ -311,37 +316,6 @@ void route_time_out(struct session *session)
 		scatter_cancel(route->scatter);
 }
 
-bool route_fails(enum refusal refusal)
-{
-	return refusal == REFUSAL_cancelled || refusal == REFUSAL_short_answer;
-}
-
-const struct wire_error *route_error(const struct session *session, enum refusal refusal)
-{
-	static const struct wire_error cancelled = {
-	    .severity = "ERROR",
-	    .sqlstate = "57014",
-	    .message = "canceling statement due to user request",
-	};
-	static const struct wire_error timed_out = {
-	    .severity = "ERROR",
-	    .sqlstate = "57014",
-	    .message = "canceling statement due to statement timeout",
-	};
-	static const struct wire_error cut_short = {
-	    .severity = "ERROR",
-	    .sqlstate = "54000",
-	    .message = "vector index scan of a shard was cut short",
-	    .detail = "The shard has more matching rows than its index gave.",
-	    .hint = "Raise hnsw.max_scan_tuples, hnsw.scan_mem_multiplier or "
-		    "ivfflat.max_probes, or set pgtopk.short_answer to exact.",
-	};
-
-	if (refusal == REFUSAL_short_answer)
-		return &cut_short;
-	return session->route.timed_out ? &timed_out : &cancelled;
-}
-
 bool route_may_retry(struct session *session, enum refusal refusal)
 {
 	return refusal == REFUSAL_stale_map && session->retries++ < MAX_RETRIES;
@@ -481,27 +455,6 @@ static void log_failed(const struct session *session, const struct scatter_resul
 	          log_quote(result->why));
 }
 
-static enum refusal outcome_refusal(enum scatter_outcome outcome)
-{
-	switch (outcome) {
-	case SCATTER_OK:
-		return REFUSAL_none;
-	case SCATTER_STALE:
-		return REFUSAL_stale_map;
-	case SCATTER_CANCELLED:
-		return REFUSAL_cancelled;
-	case SCATTER_NO_CONNECTION:
-		return REFUSAL_pool;
-	case SCATTER_TOO_LARGE:
-		return REFUSAL_memory;
-	case SCATTER_SHORT:
-		return REFUSAL_short_answer;
-	case SCATTER_FAILED:
-		break;
-	}
-	return REFUSAL_worker;
-}
-
 void route_map_is_stale(struct session *session)
 {
 	const struct route *route = &session->route;
@@ -535,14 +488,15 @@ static void on_scattered(void *owner, struct scatter_result *result)
 		route->rows = result->rows;
 		log_routed(session, result);
 		notices_routed(session);
-	} else if (!route_fails(outcome_refusal(result->outcome))) {
+	} else if (!verdict_fails(verdict_refusal(result->outcome)) &&
+	           result->outcome != SCATTER_UNLIKE) {
 		log_failed(session, result);
 	}
 	if (result->outcome == SCATTER_STALE)
 		route_map_is_stale(session);
 	finish(session, result->outcome == SCATTER_CANCELLED && route->idle && !route->timed_out
 	                    ? REFUSAL_idle_timeout
-	                    : outcome_refusal(result->outcome));
+	                    : verdict_refusal(result->outcome));
 }
 
 bool route_takes(const struct session *session, const struct wire_bind *bind)
@@ -559,6 +513,11 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	assert(route->plan && route->description && !route->scatter);
 	if (!bind_fits(route, bind))
 		return REFUSAL_parameters;
+	if (signatures_unlike(session->proxy->signatures, catalog_id(route->catalog), route->map,
+	                      route->table))
+		return REFUSAL_unlike;
+	if (bound_to_clock(bind))
+		return REFUSAL_expression;
 	refusal = make_budget(session, bind);
 	if (refusal != REFUSAL_none)
 		return refusal;

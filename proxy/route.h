@@ -83,10 +83,6 @@ void route_execute(struct session *session, const struct wire_bind *bind,
                    void (*done)(struct session *session, enum refusal));
 /* Its first half: makes route.request. */
 enum refusal route_request(struct session *session, const struct wire_bind *bind);
-/* The statement is not the coordinator's any more: it fails here, with route_error(). */
-bool route_fails(enum refusal refusal);
-/* What a client is told of it: a user's request, statement_timeout, a short answer. */
-const struct wire_error *route_error(const struct session *session, enum refusal refusal);
 /* The session's timer has ended while it is SESSION_READY. */
 void route_time_out(struct session *session);
 bool route_may_retry(struct session *session, enum refusal refusal);

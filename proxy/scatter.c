@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/node_types.h"
+#include "proxy/shard_query.h"
+#include "proxy/signature.h"
 #include "proxy/wire.h"
 
 /*
@@ -72,7 +73,6 @@ struct scatter {
 	struct loop_timer *timer;
 	struct topk *topk;
 	struct passes passes;
-	struct plan_text text;
 	uint16_t *formats;
 	struct scatter_result result;
 };
@@ -95,7 +95,6 @@ static void free_scatter(void *owner)
 
 	topk_free(scatter->topk);
 	passes_fini(&scatter->passes);
-	plan_text_fini(&scatter->text);
 	free(scatter->formats);
 	free(scatter->groups);
 	free(scatter->lanes);
@@ -178,6 +177,13 @@ static bool concluded(const struct scatter *scatter)
 	return scatter->over || scatter->telling;
 }
 
+static unsigned lane_node_number(const struct lane *lane)
+{
+	const struct scatter *scatter = lane->scatter;
+
+	return scatter->request.table->shards[scatter->passes.asked[lane->first]].node;
+}
+
 static const struct shardmap_node *lane_node(const struct lane *lane)
 {
 	const struct scatter_request *request = &lane->scatter->request;
@@ -247,6 +253,16 @@ static bool add_row(struct scatter *scatter, unsigned shard, const uint8_t *body
 	return ok;
 }
 
+static void read_signature(struct lane *lane, const uint8_t *body, size_t len)
+{
+	struct scatter *scatter = lane->scatter;
+	const struct scatter_request *request = &scatter->request;
+
+	if (!signatures_learn(scatter->proxy->signatures, catalog_id(request->catalog),
+	                      request->map, request->table, lane_node_number(lane), body, len))
+		fail(scatter, SCATTER_UNLIKE, "unlike");
+}
+
 static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 {
 	struct lane *lane = owner;
@@ -254,6 +270,10 @@ static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 
 	if (concluded(scatter))
 		return;
+	if (id == SIGNATURE_QUERY) {
+		read_signature(lane, body, len);
+		return;
+	}
 	passes_row(&scatter->passes, id);
 	if (!add_row(scatter, id, body, len))
 		fail(scatter, SCATTER_FAILED, "a worker sent a row that does not fit its query");
@@ -265,8 +285,7 @@ static void lane_complete(void *owner, unsigned id)
 {
 	struct lane *lane = owner;
 
-	(void)id;
-	lane->completed++;
+	lane->completed += id != SIGNATURE_QUERY;
 }
 
 static bool is_stale(const char *sqlstate)
@@ -345,70 +364,32 @@ static const struct worker_job lane_job = {
     .on_lost = lane_lost,
 };
 
-static struct settings *settings_for(struct lane *lane, unsigned shard)
+static void put_queries(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
 	const struct scatter_request *request = &scatter->request;
-	int version = worker_facts(lane->worker)->vector_version;
 
-	if (shard_settings_always_exact(request->settings) ||
-	    (version < SHARD_SETTINGS_ITERATIVE_SCANS &&
-	     request->budget.rows > (uint64_t)request->budget.ef_search))
-		passes_skip_index(&scatter->passes, shard);
-	return shard_settings_choose(request->settings, version,
-	                             scatter->passes.shards[shard].exact);
-}
-
-static void query_shards(struct lane *lane)
-{
-	struct scatter *scatter = lane->scatter;
-	const struct scatter_request *request = &scatter->request;
-	const struct description *description = request->description;
-	unsigned nresults = description->visible + request->plan->nkeys;
-	uint32_t *types = node_types_make(request->map, lane->worker, description->parameter_types,
-	                                  description->nparameters);
-	uint32_t *result_types =
-	    node_types_make(request->map, lane->worker, description->result_types, nresults);
-	struct worker_query query = {
-	    .ntypes = description->nparameters,
-	    .types = types,
-	    .parameters = request->parameters,
-	    .parameters_len = request->parameters_len,
-	    .nresult_formats = nresults,
-	    .result_formats = scatter->formats,
-	    .nresult_types = nresults,
-	    .result_types = result_types,
-	};
-
-	for (unsigned at = lane->first; at < lane->first + lane->count; at++) {
-		unsigned i = scatter->passes.asked[at];
-
-		worker_apply(lane->worker, settings_for(lane, i));
-		scatter->text.len = 0;
-		plan_shard_sql(request->plan, &request->table->shards[i], request->budget.rows,
-		               &scatter->text);
-		query.id = i;
-		query.sql = scatter->text.data;
-		query.sql_len = scatter->text.len;
-		worker_query(lane->worker, &query);
-	}
-	free(types);
-	free(result_types);
+	if (signatures_unknown(scatter->proxy->signatures, catalog_id(request->catalog),
+	                       request->map, request->table, lane_node_number(lane)))
+		signature_ask(lane->worker, request->table, lane_node_number(lane));
+	shard_query_put(lane->worker, request, scatter->formats, &scatter->passes, lane->first,
+	                lane->count);
 }
 
 static void lane_start(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
+	const struct scatter_request *request = &scatter->request;
 	struct worker *worker = lane->worker;
 
 	assert(worker && lane->count > 0);
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	if (names_meet(&worker_facts(worker)->strangers, &scatter->request.plan->names))
+	if (names_meet(&worker_facts(worker)->strangers, &request->plan->names))
 		fail(scatter, SCATTER_FAILED, "a name means something else on a worker");
 	else
-		query_shards(lane);
+		put_queries(lane);
 	worker_sync(worker);
 }
 
@@ -485,24 +466,14 @@ static void start_groups(struct scatter *scatter)
 	}
 }
 
-static struct pool *node_pool(struct scatter *scatter, unsigned node)
-{
-	const struct scatter_request *request = &scatter->request;
-	const struct shardmap_node *at = shardmap_node(request->map, node);
-	const char *database = at->database ? at->database : request->database;
-
-	if (at->coordinator)
-		return pools_get(scatter->proxy->pools, NULL, 0, request->database, request->user);
-	return pools_get(scatter->proxy->pools, at->host, at->port, database, request->user);
-}
-
 /*
  * For the shards of this pass. They are sorted by node, and nodes are numbered alike for
  * every query, so connections are always asked for in the same order.
  */
 static void make_groups(struct scatter *scatter)
 {
-	const struct shardmap_shard *shards = scatter->request.table->shards;
+	const struct scatter_request *request = &scatter->request;
+	const struct shardmap_shard *shards = request->table->shards;
 	const struct passes *passes = &scatter->passes;
 
 	scatter->ngroups = scatter->next = scatter->nlanes = 0;
@@ -515,7 +486,10 @@ static void make_groups(struct scatter *scatter)
 			group[-1].end = i + 1;
 			continue;
 		}
-		*group = (struct group){node_pool(scatter, node), i, i + 1};
+		*group = (struct group){pools_of_node(scatter->proxy->pools,
+		                                      shardmap_node(request->map, node),
+		                                      request->database, request->user),
+		                        i, i + 1};
 		scatter->ngroups++;
 		pool_warm(group->pool);
 	}
@@ -542,17 +516,6 @@ static void on_timeout(void *owner)
 	maybe_free(scatter);
 }
 
-static void make_formats(struct scatter *scatter)
-{
-	unsigned visible = scatter->request.description->visible;
-	unsigned keys = scatter->request.plan->nkeys;
-
-	scatter->formats = zeroed((visible + keys) * sizeof(*scatter->formats));
-	memcpy(scatter->formats, scatter->request.formats, visible * sizeof(*scatter->formats));
-	for (unsigned i = 0; i < keys; i++)
-		scatter->formats[visible + i] = 1;
-}
-
 struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request *request,
                               scatter_done_fn *done, void *owner)
 {
@@ -576,7 +539,7 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->topk = topk_new(&spec);
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
-	make_formats(scatter);
+	scatter->formats = shard_query_formats(request);
 	passes_init(&scatter->passes, request->map, request->table,
 	            request->limit + request->offset);
 	scatter->groups = zeroed(request->table->nshards * sizeof(*scatter->groups));

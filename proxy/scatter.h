@@ -35,6 +35,7 @@ enum scatter_outcome {
 	SCATTER_CANCELLED, /* by scatter_cancel() */
 	SCATTER_FAILED,    /* a worker failed, refused or was too slow */
 	SCATTER_NO_CONNECTION,
+	SCATTER_UNLIKE,    /* a shard is not what the coordinator takes it for (signature.h) */
 	SCATTER_TOO_LARGE, /* more rows than merge_memory */
 	SCATTER_SHORT,     /* an index scan was cut short, and that is to be an error */
 };

@@ -17,12 +17,21 @@ static const struct {
     {"ivfflat.max_probes", "32768"},
 };
 
+/*
+ * A lane's pipeline is one transaction and keeps the lock of each shard it has read. DDL that has
+ * locked a later one and waits for an earlier one would deadlock with it; through the coordinator
+ * it cannot, as readers lock the table itself first. So a shard that is locked for longer is an
+ * error here, and the coordinator answers. Well below deadlock_timeout, or it is the DDL that fails.
+ */
+#define LOCK_TIMEOUT_MS 100
+
 static struct settings *make(const struct shard_settings *from, bool exact, bool old)
 {
 	struct settings *settings = settings_copy(from->worker);
 
 	/* a policy on a shard would hide rows that the coordinator shows: an error instead */
 	settings_put(settings, "row_security", "off");
+	settings_put_int(settings, "lock_timeout", (int64_t)from->lock_timeout_ms);
 	settings_put_int(settings, "hnsw.ef_search", from->ef_search);
 	settings_put_int(settings, "ivfflat.probes", from->probes);
 	if (exact) { /* whatever the session has done to get at its index */
@@ -90,6 +99,9 @@ void shard_settings_update(struct shard_settings *settings, const struct facts *
 	settings->own = own;
 	settings->ef_search = budget->ef_search;
 	settings->probes = budget->probes ? budget->probes : 1;
+	settings->lock_timeout_ms = facts_lock_timeout_ms(facts);
+	if (settings->lock_timeout_ms == 0 || settings->lock_timeout_ms > LOCK_TIMEOUT_MS)
+		settings->lock_timeout_ms = LOCK_TIMEOUT_MS;
 	for (int exact = 0; exact < 2; exact++)
 		for (int old = 0; old < 2; old++)
 			settings->variants[exact][old] = make(settings, exact, old);

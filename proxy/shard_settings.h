@@ -17,6 +17,7 @@ struct shard_settings {
 	/* what they were made from */
 	struct settings *worker, *own;
 	int ef_search, probes;
+	uint64_t lock_timeout_ms;
 	/* [exact: without the index][old: a pgvector without iterative scans] */
 	struct settings *variants[2][2];
 };
