@@ -14,7 +14,7 @@
 #include "t/torture/world.h"
 
 #define SEED 20250302
-#define CASES 450
+#define CASES 2500
 
 ReportHook(PRE_ALL)(struct criterion_test_set *set)
 {

@@ -317,9 +317,9 @@ const char *clause_target(struct question *question, struct dice *dice)
 	case 13:
 		return expression_of(question, dice, column, clause_column(question, dice, column));
 	default:
-		question_tag(question,
-		             arena_printf(question->arena, "%starget %s",
-		                          column->kind->oid ? "" : "!", column->kind->column));
+		question_tag(question, arena_printf(question->arena, "%starget %s",
+		                                    value_is_shown(column->kind) ? "" : "!",
+		                                    column->kind->column));
 		return clause_column(question, dice, column);
 	}
 }
