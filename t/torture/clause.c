@@ -66,7 +66,7 @@ static const char *value_of(struct question *question, struct dice *dice,
 		uint32_t type = dice_chance(dice, 40) ? kind->oid : 0;
 
 		question_tag(question, arena_printf(question->arena, "%sparameter %s",
-		                                    kind->oid ? "" : "!", kind->column));
+		                                    value_is_shown(kind) ? "" : "!", kind->column));
 		literal = add_parameter(question, dice, text, type, 0);
 		return dice_chance(dice, 25)
 		           ? arena_printf(question->arena, "%s::%s", literal, kind->type)
