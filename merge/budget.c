@@ -26,6 +26,20 @@ static bool budget_rows(uint64_t sum, double overfetch, uint64_t *rows)
 	return true;
 }
 
+/* What each shard gives so that all give BUDGET_FILTERED times the rows, within limits. */
+static uint64_t filtered_rows(uint64_t sum, unsigned shards)
+{
+	uint64_t extra = BUDGET_FILTERED_EXTRA, most = (uint64_t)INT64_MAX - sum;
+
+	if (shards == 0 || shards >= BUDGET_FILTERED)
+		return sum;
+	if (sum < BUDGET_FILTERED_EXTRA * BUDGET_FILTERED) /* else it is more in any case */
+		extra = (sum * (BUDGET_FILTERED - shards) + shards - 1) / shards;
+	if (extra > BUDGET_FILTERED_EXTRA)
+		extra = BUDGET_FILTERED_EXTRA;
+	return sum + (extra < most ? extra : most);
+}
+
 bool budget_make(const struct budget_request *request, struct budget *budget)
 {
 	uint64_t wanted;
@@ -44,6 +58,8 @@ bool budget_make(const struct budget_request *request, struct budget *budget)
 	};
 	if (!budget_rows(sum, request->overfetch, &budget->rows))
 		return false;
+	if (request->filtered && budget->rows < filtered_rows(sum, request->shards))
+		budget->rows = filtered_rows(sum, request->shards);
 
 	wanted = request->ef_search > 0 ? (uint64_t)request->ef_search : BUDGET_EF_SEARCH_DEFAULT;
 	if (wanted < budget->rows)

@@ -153,6 +153,8 @@ static struct settings *shard_settings(void *owner, const struct worker_facts *f
 		report->iterative_scan = setting(settings, "hnsw.iterative_scan");
 		if (route->request.budget.probes > 1) /* pgvector's default */
 			report->probes = setting(settings, "ivfflat.probes");
+	} else if (strcmp(report->iterative_scan, setting(settings, "hnsw.iterative_scan")) != 0) {
+		report->iterative_scan = "not known to each node's pgvector";
 	}
 	return settings;
 }

@@ -5,6 +5,10 @@
  * library it is in; no other way works for every user and every schema. Types are
  * found through pg_depend: whose they are counts, not what they are called or
  * where they are.
+ *
+ * Iterative scans are there if both the extension and the library, which need not be
+ * of the same version, are new enough. A server process keeps the library that it has
+ * loaded: what is true now stays true for this connection, whatever is upgraded.
  */
 #include "proxy/greeting.h"
 
@@ -13,6 +17,9 @@
 #include <string.h>
 
 #include "proxy/wire.h"
+
+#define COLUMNS 6
+#define ITERATIVE_SCANS_VERSION 800 /* pgvector 0.8.0 */
 
 #define TYPE_OID(name)                                                                              \
 	"(SELECT t.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type t"                       \
@@ -23,7 +30,8 @@
 
 static const char greeting_sql[] =
     "SELECT extversion, vector, halfvec, sparsevec,"
-    " pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL"
+    " pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL,"
+    " pg_catalog.current_setting('hnsw.iterative_scan', true)"
     " FROM (SELECT e.extversion, " TYPE_OID("vector") ", " TYPE_OID("halfvec") ", " TYPE_OID(
 	"sparsevec") " FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name"
 		     " OFFSET 0) facts";
@@ -51,11 +59,11 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 {
 	struct greeting *greeting = owner;
 	struct wire_reader values;
-	char version[32];
+	char version[32], skipped[8], iterative_scan[16];
 	int major = 0, minor = 0, patch = 0;
 
 	(void)id;
-	if (wire_read_data_row(body, len, &values) != 5)
+	if (wire_read_data_row(body, len, &values) != COLUMNS)
 		return;
 	read_text(&values, version, sizeof(version));
 	if (sscanf(version, "%4d.%4d.%4d", &major, &minor, &patch) < 2)
@@ -64,6 +72,10 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	greeting->facts.vector_oid = read_oid(&values);
 	greeting->facts.halfvec_oid = read_oid(&values);
 	greeting->facts.sparsevec_oid = read_oid(&values);
+	read_text(&values, skipped, sizeof(skipped));
+	read_text(&values, iterative_scan, sizeof(iterative_scan));
+	greeting->facts.iterative_scans =
+	    greeting->facts.vector_version >= ITERATIVE_SCANS_VERSION && iterative_scan[0];
 }
 
 static void on_error(void *owner, unsigned id, const uint8_t *body, size_t len)

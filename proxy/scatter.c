@@ -24,8 +24,6 @@
 #include "proxy/config.h"
 #include "proxy/wire.h"
 
-#define ITERATIVE_SCANS_VERSION 800 /* pgvector 0.8.0 */
-
 enum lane_state {
 	LANE_NEW,
 	LANE_RUNNING,
@@ -364,9 +362,7 @@ static void query_shards(struct lane *lane)
 struct settings *scatter_settings(const struct scatter_request *request,
                                   const struct worker_facts *facts, bool exact)
 {
-	bool old = facts->vector_version < ITERATIVE_SCANS_VERSION;
-
-	return request->settings->variants[exact][old];
+	return request->settings->variants[exact][!facts->iterative_scans];
 }
 
 static void lane_start(struct lane *lane)

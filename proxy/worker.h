@@ -91,6 +91,10 @@ struct worker_facts {
 	uint32_t vector_oid;
 	uint32_t halfvec_oid;
 	uint32_t sparsevec_oid;
+	bool iterative_scans; /* this server process has pgvector's settings for them */
+	/* Something that we know was not known there, or inconsistent (SQLSTATEs 42…, XX…): the
+	 * extension may have been made anew. */
+	bool doubtful;
 };
 const struct worker_facts *worker_facts(const struct worker *worker);
 void worker_set_facts(struct worker *worker, const struct worker_facts *facts);
