@@ -29,15 +29,21 @@ static bool budget_rows(uint64_t sum, double overfetch, uint64_t *rows)
 /* What each shard gives so that all give BUDGET_FILTERED times the rows, within limits. */
 static uint64_t filtered_rows(uint64_t sum, unsigned shards)
 {
-	uint64_t extra = BUDGET_FILTERED_EXTRA, most = (uint64_t)INT64_MAX - sum;
+	uint64_t base = sum < BUDGET_FILTERED_LEAST ? BUDGET_FILTERED_LEAST : sum;
+	uint64_t most = sum + BUDGET_FILTERED_EXTRA; /* no overflow: sum is an int8 */
+	uint64_t rows = most;
 
-	if (shards == 0 || shards >= BUDGET_FILTERED)
+	if (sum == 0 || shards == 0)
 		return sum;
-	if (sum < BUDGET_FILTERED_EXTRA * BUDGET_FILTERED) /* else it is more in any case */
-		extra = (sum * (BUDGET_FILTERED - shards) + shards - 1) / shards;
-	if (extra > BUDGET_FILTERED_EXTRA)
-		extra = BUDGET_FILTERED_EXTRA;
-	return sum + (extra < most ? extra : most);
+	if (most > INT64_MAX)
+		most = INT64_MAX;
+	if (base < INT64_MAX / BUDGET_FILTERED)
+		rows = (base * BUDGET_FILTERED + shards - 1) / shards;
+	else if (shards >= BUDGET_FILTERED)
+		rows = sum;
+	if (rows < sum)
+		rows = sum;
+	return rows < most ? rows : most;
 }
 
 bool budget_make(const struct budget_request *request, struct budget *budget)

@@ -24,7 +24,8 @@
 #define BUDGET_EF_SEARCH_DEFAULT 40
 #define BUDGET_EF_SEARCH_MAX 1000
 #define BUDGET_FILTERED 10         /* times the rows, with a filter, from all shards */
-#define BUDGET_FILTERED_EXTRA 1000 /* rows that this adds at most, to each shard */
+#define BUDGET_FILTERED_LEAST 10   /* of fewer rows: as if it were so many */
+#define BUDGET_FILTERED_EXTRA 2000 /* rows that this adds at most, to each shard */
 
 struct budget_request {
 	uint64_t limit;

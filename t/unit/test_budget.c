@@ -121,13 +121,16 @@ Test(budget, a_filter_asks_few_shards_for_more_rows)
 	cr_assert_eq(of_filter(10, 1.0, 2).rows, 50);
 	cr_assert_eq(of_filter(10, 1.0, 8).rows, 13); /* rounded up */
 	cr_assert_eq(of_filter(10, 1.0, 9).rows, 12);
-	cr_assert_eq(of_filter(1, 1.0, 3).rows, 4);
+	cr_assert_eq(of_filter(1, 1.0, 2).rows, 50); /* as for ten */
+	cr_assert_eq(of_filter(1, 1.0, 16).rows, 7);
 }
 
 Test(budget, with_many_shards_a_filter_changes_nothing)
 {
 	cr_assert_eq(of_filter(10, 1.0, 10).rows, 10);
 	cr_assert_eq(of_filter(10, 1.0, 32).rows, 10);
+	cr_assert_eq(of_filter(1, 1.0, 128).rows, 1);
+	cr_assert_eq(of_filter(INT64_MAX, 1.0, 10).rows, INT64_MAX);
 	cr_assert_eq(of_filter(10, 1.0, 0).rows, 10); /* a table without shards */
 }
 
@@ -140,9 +143,9 @@ Test(budget, a_filter_and_overfetch_are_not_added_up)
 Test(budget, what_a_filter_adds_is_bounded)
 {
 	cr_assert_eq(of_filter(100, 1.0, 1).rows, 1000);
-	cr_assert_eq(of_filter(1000, 1.0, 1).rows, 2000);
-	cr_assert_eq(of_filter(9999, 1.0, 9).rows, 10999);
-	cr_assert_eq(of_filter(1000000, 1.0, 2).rows, 1001000);
+	cr_assert_eq(of_filter(1000, 1.0, 1).rows, 3000);
+	cr_assert_eq(of_filter(9999, 1.0, 9).rows, 11110);
+	cr_assert_eq(of_filter(1000000, 1.0, 2).rows, 1002000);
 	cr_assert_eq(of_filter(INT64_MAX, 1.0, 2).rows, INT64_MAX);
 	cr_assert_eq(of_filter(INT64_MAX - 10, 1.0, 2).rows, INT64_MAX);
 	cr_assert_eq(of_filter(0, 1.0, 2).rows, 0);
