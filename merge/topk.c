@@ -42,6 +42,7 @@ struct topk {
 	bool ranked;    /* rank decides all but ties of the first key */
 	bool discarded; /* some row was refused or pushed out */
 	bool finished;
+	struct topk_entry threshold; /* what was dropped has kept out rows no better than this */
 	unsigned nkeys;
 	struct row_value *values; /* nkeys, of the row being added */
 	struct order_key keys[];
@@ -87,6 +88,8 @@ void topk_free(struct topk *topk)
 		return;
 	for (uint64_t i = 0; i < topk->count; i++)
 		topk_item_free(topk, topk->entries[i].item);
+	if (topk->threshold.item)
+		topk_item_free(topk, topk->threshold.item);
 	assert(topk->bytes == 0);
 	free(topk->entries);
 	free(topk->values);
@@ -300,13 +303,53 @@ bool topk_add(struct topk *topk, unsigned shard, const uint8_t *body, size_t len
 	return true;
 }
 
-bool topk_drop(struct topk *topk, unsigned shard)
+static int topk_compare_rows(const struct topk *topk, const struct topk_entry *a,
+                             const struct topk_entry *b)
+{
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	return topk_compare_keys(topk, a->item, b->item);
+}
+
+/*
+ * Every row that was discarded so far sorts behind the worst one that is held, or like it:
+ * the worst one only ever gets better. That is remembered before rows are dropped.
+ */
+static void topk_raise_threshold(struct topk *topk)
+{
+	struct topk_entry *worst = &topk->entries[0];
+	struct topk_item item;
+
+	if (!topk->discarded || topk->capacity == 0)
+		return;
+	topk->discarded = false;
+	if (topk->threshold.item) {
+		if (topk_compare_rows(topk, &topk->threshold, worst) <= 0)
+			return;
+		topk_item_free(topk, topk->threshold.item);
+	}
+	item = *worst->item;
+	topk->threshold.rank = worst->rank;
+	topk->threshold.item =
+	    topk_item_new(topk, &item, worst->item->size - sizeof(struct topk_item));
+}
+
+static void topk_clear_threshold(struct topk *topk)
+{
+	topk->discarded = false;
+	if (topk->threshold.item)
+		topk_item_free(topk, topk->threshold.item);
+	topk->threshold.item = NULL;
+}
+
+void topk_drop(struct topk *topk, unsigned shard)
 {
 	uint64_t kept = 0;
 
 	assert(!topk->finished);
-	if (shard != UINT_MAX && topk->discarded && topk->capacity > 0)
-		return false;
+	topk_raise_threshold(topk);
+	if (shard == UINT_MAX)
+		topk_clear_threshold(topk);
 	for (uint64_t i = 0; i < topk->count; i++) {
 		struct topk_entry entry = topk->entries[i];
 
@@ -315,12 +358,17 @@ bool topk_drop(struct topk *topk, unsigned shard)
 		else
 			topk->entries[kept++] = entry;
 	}
-	topk->count = kept;
 	/* Full still means that nothing went, and so that it is the heap that it
 	 * was; otherwise topk_append() makes one when it is full again. */
-	if (kept == 0)
-		topk->discarded = false;
-	return true;
+	topk->count = kept;
+}
+
+bool topk_settled(const struct topk *topk)
+{
+	assert(!topk->finished);
+	return !topk->threshold.item ||
+	       (topk->count == topk->capacity &&
+	        topk_compare_rows(topk, &topk->entries[0], &topk->threshold) <= 0);
 }
 
 static int topk_compare_qsort(const void *a, const void *b, void *topk)
@@ -354,7 +402,7 @@ bool topk_tied(const struct topk *topk, uint64_t i, uint64_t j)
 	const struct topk_entry *b = &topk->entries[topk->offset + j];
 
 	assert(topk->finished && topk->offset + i < topk->count && topk->offset + j < topk->count);
-	return a->rank == b->rank && topk_compare_keys(topk, a->item, b->item) == 0;
+	return topk_compare_rows(topk, a, b) == 0;
 }
 
 size_t topk_bytes(const struct topk *topk)

@@ -36,11 +36,17 @@ void topk_free(struct topk *topk); /* NULL is allowed */
 bool topk_add(struct topk *topk, unsigned shard, const uint8_t *body, size_t len);
 
 /*
- * Forgets every row of one shard that is asked again, or of all (UINT_MAX).
- * False, with nothing forgotten, if one shard's rows may have pushed out or kept
- * out another's: those are not here any more, so all shards must be asked again.
+ * Forgets every row of one shard that is asked again, or of all (UINT_MAX). Rows that
+ * one shard's have kept out or pushed out are not here any more; the shard's next
+ * answer must be good enough to keep them out as well, which topk_settled() tells.
  */
-bool topk_drop(struct topk *topk, unsigned shard);
+void topk_drop(struct topk *topk, unsigned shard);
+
+/*
+ * No row that is not here any more because of a dropped one belongs into the answer.
+ * False: all shards must be dropped and asked again. Before topk_finish().
+ */
+bool topk_settled(const struct topk *topk);
 
 /* Sorts; after this no row can be added. Returns how many rows can be taken. */
 uint64_t topk_finish(struct topk *topk);

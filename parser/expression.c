@@ -7,8 +7,8 @@
 
 #include <assert.h>
 #include <string.h>
-#include <strings.h>
 
+#include "parser/clock.h"
 #include "parser/type.h"
 
 /* Every operator name that PostgreSQL itself or pgvector defines and that is
@@ -115,34 +115,10 @@ const struct shardmap_column *expression_column(const struct expression_scope *s
 
 /* ---- constants and casts ---- */
 
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool has_word(const char *text, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *at = text; (at = strcasestr(at, word)) != NULL; at++) {
-		if ((at == text || !is_letter(at[-1])) && !is_letter(at[len]))
-			return true;
-	}
-	return false;
-}
-
-/* 'now' and its like are clocks when read as a date; what they are read as is
- * not known here. Longer strings are no dates (MAXDATELEN is 128). */
-static bool may_be_clock(const char *text)
-{
-	return strlen(text) <= 128 && (has_word(text, "now") || has_word(text, "today") ||
-	                               has_word(text, "tomorrow") || has_word(text, "yesterday"));
-}
-
 static enum refusal check_constant(const PgQuery__AConst *constant)
 {
 	if (!constant->isnull && constant->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
-	    may_be_clock(constant->sval->sval))
+	    clock_may_be(constant->sval->sval, strlen(constant->sval->sval)))
 		return REFUSAL_expression;
 	return REFUSAL_none;
 }
@@ -207,7 +183,7 @@ static enum refusal check_operator(struct expression_scope *scope, PgQuery__AExp
 
 	if (name == NULL || !is_known_operator(name))
 		return REFUSAL_operator;
-	if (is_distance_name(name) && shardmap_has_foreign_operator(scope->map, name))
+	if (shardmap_has_foreign_operator(scope->map, name))
 		return REFUSAL_operator;
 	refusal = check_operands(scope, expr);
 	if (refusal == REFUSAL_none && !check_ambiguous(scope, expr, name))
@@ -239,8 +215,25 @@ static enum refusal check_list_operator(struct expression_scope *scope, PgQuery_
 	return refusal;
 }
 
+/* Those that x BETWEEN, IN, LIKE ... stand for, wherever they are in the search path. */
+static bool stands_for_foreign(const struct expression_scope *scope, const PgQuery__AExpr *expr)
+{
+	static const char *const comparisons[] = {"=", "<>", "<", "<=", ">", ">="};
+	const char *name = expr->n_name == 1 ? sql_string(expr->name[0]) : NULL;
+
+	if (expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_LIKE ||
+	    expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_ILIKE)
+		return name == NULL || shardmap_has_foreign_operator(scope->map, name);
+	for (size_t i = 0; i < sizeof(comparisons) / sizeof(comparisons[0]); i++)
+		if (shardmap_has_foreign_operator(scope->map, comparisons[i]))
+			return true;
+	return false;
+}
+
 static enum refusal check_a_expr(struct expression_scope *scope, PgQuery__AExpr *expr)
 {
+	if (expr->kind > PG_QUERY__A__EXPR__KIND__AEXPR_OP_ALL && stands_for_foreign(scope, expr))
+		return REFUSAL_operator;
 	switch (expr->kind) {
 	case PG_QUERY__A__EXPR__KIND__AEXPR_OP:
 	case PG_QUERY__A__EXPR__KIND__AEXPR_OP_ANY:
@@ -265,6 +258,17 @@ static enum refusal check_a_expr(struct expression_scope *scope, PgQuery__AExpr 
 
 /* ---- the rest ---- */
 
+/* Immutable, but of what is a node's own: an enum's values and roles are stored as OIDs. */
+static bool is_of_node(const char *name)
+{
+	static const char *const prefixes[] = {"hashenum", "hash_", "acldefault", "makeaclitem"};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
 static enum refusal check_function(struct expression_scope *scope, PgQuery__FuncCall *call)
 {
 	const char *name = plain_name(scope, call->funcname, call->n_funcname);
@@ -272,7 +276,8 @@ static enum refusal check_function(struct expression_scope *scope, PgQuery__Func
 	if (call->n_agg_order > 0 || call->agg_filter != NULL || call->over != NULL ||
 	    call->agg_within_group || call->agg_star || call->agg_distinct || call->func_variadic)
 		return REFUSAL_function;
-	if (name == NULL || !shardmap_has_function(scope->map, name, (unsigned)call->n_args))
+	if (name == NULL || is_of_node(name) ||
+	    !shardmap_has_function(scope->map, name, (unsigned)call->n_args))
 		return REFUSAL_function;
 	return check_list(scope, call->args, call->n_args);
 }
@@ -281,6 +286,8 @@ static enum refusal check_case(struct expression_scope *scope, PgQuery__CaseExpr
 {
 	enum refusal refusal = REFUSAL_none;
 
+	if (expr->arg != NULL && shardmap_has_foreign_operator(scope->map, "="))
+		return REFUSAL_operator;
 	if (expr->arg != NULL)
 		refusal = expression_check(scope, expr->arg);
 	for (size_t i = 0; i < expr->n_args && refusal == REFUSAL_none; i++) {

@@ -273,6 +273,7 @@ static void table_free(struct entry *entry)
 	free(table->schema);
 	free(table->name);
 	free(table->key);
+	free(table->signature);
 	free(entry);
 }
 

@@ -55,6 +55,8 @@ struct shardmap_table {
 	char *name;
 	bool routable; /* false: sharded in a way that is not routed */
 	char *key;     /* distribution column, NULL if none or an expression */
+	char *
+	    signature; /* what its shards' columns must be like (proxy/signature.h); NULL: anything */
 	unsigned ncolumns;
 	struct shardmap_column *columns; /* in the order of SELECT *, dropped ones left out */
 	unsigned nshards;

@@ -330,6 +330,11 @@ void catalog_missed(struct catalog *catalog)
 	refresh(catalog, MISSED_MS);
 }
 
+void catalog_refused(struct catalog *catalog)
+{
+	refresh(catalog, REFRESH_MS);
+}
+
 void catalog_expire(struct catalog *catalog, uint64_t generation)
 {
 	struct state *state = catalog->current;

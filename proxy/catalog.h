@@ -55,6 +55,8 @@ void catalog_expire(struct catalog *catalog, uint64_t generation);
 /* A table was not in the map, or not routable: loads it anew, in the background, unless it is
  * quite new. */
 void catalog_missed(struct catalog *catalog);
+/* The map says that a statement cannot be routed: loads it anew, if it is a minute old. */
+void catalog_refused(struct catalog *catalog);
 /*
  * Is the table's part of that map still what the coordinator's catalogs say? Asked by a
  * check that starts after this call. Calls back with ok, or not ok: changed (why

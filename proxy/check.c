@@ -48,7 +48,7 @@ static void print_version(FILE *out, const struct worker_facts *facts)
 	else
 		fprintf(out, "pgvector %d.%d.%d", version / 10000, version / 100 % 100,
 		        version % 100);
-	if (version != 0 && !facts->iterative_scans)
+	if (version != 0 && !facts->index.iterative_scans)
 		fputs(" without iterative scans: short answers are completed by exact search", out);
 }
 

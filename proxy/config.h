@@ -87,6 +87,13 @@ bool config_parse_bool(const char *text, bool *value);
 /* The values of option route and of pgtopk.route. */
 enum config_route { CONFIG_ROUTE_OFF, CONFIG_ROUTE_ON, CONFIG_ROUTE_SHADOW };
 bool config_parse_route(const char *text, enum config_route *route);
+/* The values of option short_answer and of pgtopk.short_answer. */
+enum config_short_answer {
+	CONFIG_SHORT_ANSWER_EXACT,
+	CONFIG_SHORT_ANSWER_ERROR,
+	CONFIG_SHORT_ANSWER_ACCEPT
+};
+bool config_parse_short_answer(const char *text, enum config_short_answer *answer);
 bool config_parse_real(const char *text, double minimum, double maximum, double *value);
 
 #endif

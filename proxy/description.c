@@ -223,9 +223,10 @@ static void store(struct descriptions *descriptions, struct description *descrip
 /* What the route's map knows of types that are not built in. */
 static bool is_known_type(const struct shardmap *map, uint32_t oid)
 {
-	/* record, and reg*: names that every node resolves for itself */
-	static const uint32_t unsafe[] = {2249, 24,   2202, 2203, 2204, 2205,
-	                                  2206, 4096, 4089, 3734, 3769, 4191};
+	/* record, reg* and aclitem, and arrays of them: names that every node resolves for itself */
+	static const uint32_t unsafe[] = {2249, 24,   2202, 2203, 2204, 2205, 2206, 4096, 4089,
+	                                  3734, 3769, 4191, 1033, 2287, 1008, 2207, 2208, 2209,
+	                                  2210, 2211, 4097, 4090, 3735, 3770, 4192, 1034};
 
 	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
 		if (oid == unsafe[i])
@@ -313,9 +314,21 @@ static void on_message(struct session *session, uint8_t type, const uint8_t *bod
 		description->refusal = REFUSAL_description;
 }
 
+/* Whoever waits for a locked table is the client's own statement, on the coordinator: its
+ * statement_timeout and lock_timeout would begin anew there. */
+static const char impatient_sql[] =
+    "SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, '100'::pg_catalog.text, true)";
+
 static void put_command(struct iobuf *out, const char *sql)
 {
 	hidden_put(out, sql, strlen(sql), NULL);
+}
+
+/* Of what was done within a block nothing is left, our lock_timeout neither. */
+static void put_end(struct iobuf *out)
+{
+	put_command(out, "ROLLBACK TO SAVEPOINT " SAVEPOINT);
+	put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
 }
 
 static void finish(struct session *session)
@@ -351,8 +364,7 @@ static void on_ready(struct session *session)
 		finish(session);
 		return;
 	}
-	put_command(out, "ROLLBACK TO SAVEPOINT " SAVEPOINT);
-	put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
+	put_end(out);
 	wire_put_bare(out, WIRE_FE_Sync);
 	session_start_inner(session, &inner);
 }
@@ -371,13 +383,14 @@ void description_ask(struct session *session, struct plan *plan, unsigned ntypes
 	session->route.described_fn = done;
 	if (session->status == 'T')
 		put_command(out, "SAVEPOINT " SAVEPOINT);
+	put_command(out, impatient_sql);
 	hidden_put_clear(out);
 	wire_put_parse(out, HIDDEN_NAME, plan->describe_sql, strlen(plan->describe_sql), ntypes,
 	               types);
 	wire_put_describe(out, 'S', HIDDEN_NAME);
 	wire_put_close(out, 'S', HIDDEN_NAME);
 	if (session->status == 'T')
-		put_command(out, "RELEASE SAVEPOINT " SAVEPOINT);
+		put_end(out);
 	wire_put_bare(out, WIRE_FE_Sync);
 	session_start_inner(session, &inner);
 }

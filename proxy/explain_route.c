@@ -9,6 +9,7 @@
 
 #include "proxy/config.h"
 #include "proxy/explain_report.h"
+#include "proxy/node_types.h"
 #include "proxy/session.h"
 #include "proxy/survey.h"
 
@@ -16,7 +17,7 @@ struct explain_run {
 	struct session *session;
 	struct explain_report report;
 	struct survey *survey;
-	bool exact; /* the shards were last asked without their index */
+	const bool *exact; /* ANALYZE: of each shard, whether it was last asked without its index */
 	unsigned first;
 	struct catalog_waiter check;
 	bool surveyed, checked;
@@ -29,7 +30,10 @@ bool explain_route_read(struct route *route, const char *sql, size_t len)
 	struct explain explain;
 
 	if (!explain_begins(sql, len) || !explain_parse(sql, len, route->arena, &explain)) {
-		literal_lift(sql, len, route->arena, &route->lifted);
+		route->lifted.sql = sql;
+		route->lifted.len = len;
+		if (route->ntypes == 0) /* they are of parameters, used or not */
+			literal_lift(sql, len, route->arena, &route->lifted);
 		return true;
 	}
 	if (explain.format == EXPLAIN_OTHER || !explain.known)
@@ -146,13 +150,15 @@ static struct settings *shard_settings(void *owner, const struct worker_facts *f
 	struct explain_run *run = owner;
 	struct explain_report *report = &run->report;
 	const struct route *route = &run->session->route;
-	struct settings *settings = scatter_settings(&route->request, facts, run->exact);
+	struct settings *settings =
+	    shard_settings_choose(route->request.settings, &facts->index, false);
 
 	if (!report->ef_search) {
 		report->ef_search = setting(settings, "hnsw.ef_search");
 		report->iterative_scan = setting(settings, "hnsw.iterative_scan");
-		if (route->request.budget.probes > 1) /* pgvector's default */
-			report->probes = setting(settings, "ivfflat.probes");
+		report->probes = setting(settings, "ivfflat.probes");
+		if (strcmp(report->probes, "1") == 0) /* pgvector's default */
+			report->probes = NULL;
 	} else if (strcmp(report->iterative_scan, setting(settings, "hnsw.iterative_scan")) != 0) {
 		report->iterative_scan = "not known to each node's pgvector";
 	}
@@ -165,8 +171,8 @@ static void put_shards(void *owner, struct worker *worker, unsigned first, unsig
 	const struct route *route = &run->session->route;
 	const struct scatter_request *request = &route->request;
 	const struct description *description = request->description;
-	uint32_t *types = scatter_node_types(request->map, worker, description->parameter_types,
-	                                     description->nparameters);
+	uint32_t *types = node_types_make(request->map, worker, description->parameter_types,
+	                                  description->nparameters);
 	struct worker_query query = {
 	    .ntypes = description->nparameters,
 	    .types = types,
@@ -177,6 +183,9 @@ static void put_shards(void *owner, struct worker *worker, unsigned first, unsig
 	for (unsigned i = first; i < end; i++) {
 		const char *options = route->explain->options;
 
+		worker_apply(worker,
+		             shard_settings_choose(request->settings, &worker_facts(worker)->index,
+		                                   run->exact && run->exact[i]));
 		query.id = i;
 		query.sql =
 		    arena_printf(route->arena, "EXPLAIN %s%s%s %s", *options ? "(" : "", options,
@@ -271,6 +280,15 @@ static void count_lanes(struct explain_run *run)
 	}
 }
 
+static const bool *exact_shards(struct route *route, const struct passes *passes)
+{
+	bool *exact = arena_calloc(route->arena, route->table->nshards + 1, sizeof(*exact));
+
+	for (unsigned i = 0; i < route->table->nshards; i++)
+		exact[i] = passes->shards[i].exact;
+	return exact;
+}
+
 static void fill(struct explain_run *run, const struct scatter_result *ran)
 {
 	struct route *route = &run->session->route;
@@ -295,7 +313,7 @@ static void fill(struct explain_run *run, const struct scatter_result *ran)
 	report->refills = ran->refilled;
 	report->merge_ms = (double)ran->merge_us / 1000;
 	report->execution_ms = (double)(loop_clock_us() - route->planned_us) / 1000;
-	run->exact = ran->refilled;
+	run->exact = exact_shards(route, ran->passes);
 }
 
 void explain_route_start(struct session *session, struct scatter_result *ran)

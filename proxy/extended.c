@@ -22,6 +22,7 @@
 #include "proxy/journal.h"
 #include "proxy/own_setting.h"
 #include "proxy/session.h"
+#include "proxy/verdict.h"
 
 static const uint8_t *body(const struct session *session)
 {
@@ -79,10 +80,11 @@ static void fail(struct session *session, const struct wire_error *error)
 /* It was cancelled, or the coordinator has failed what was asked for it. */
 static bool has_failed(struct session *session, enum refusal refusal)
 {
-	if (refusal != REFUSAL_cancelled && refusal != REFUSAL_failed)
+	if (!verdict_fails(refusal) && refusal != REFUSAL_failed)
 		return false;
 	route_refused(session, refusal);
-	fail(session, refusal == REFUSAL_cancelled ? route_error(session) : NULL);
+	fail(session,
+	     verdict_fails(refusal) ? verdict_error(refusal, session->route.timed_out) : NULL);
 	return true;
 }
 
@@ -97,27 +99,26 @@ static void remember(struct session *session)
 
 	assert(statement);
 	statement->sequence = session->parses_sent + 1;
+	statements_note_settings(statement, facts_settings(session->facts));
 	forward(session);
 }
 
+/* A named one is asked about again when it is bound, but now what its literals mean is known. */
 static void on_parsed(struct session *session, enum refusal refusal)
 {
 	struct statement *statement;
+	struct wire_parse parse;
+	bool ok = wire_read_parse(body(session), body_len(session), &parse);
 
-	if (is_skipped(session))
+	assert(ok);
+	if (is_skipped(session) || has_failed(session, refusal))
 		return;
-	if (has_failed(session, refusal))
-		return;
-	if (refusal == REFUSAL_shadow) {
+	if (refusal == REFUSAL_shadow || parse.statement[0]) {
 		journal_settle(session);
 		remember(session);
 		return;
 	}
 	if (refusal != REFUSAL_none) {
-		struct wire_parse parse;
-		bool ok = wire_read_parse(body(session), body_len(session), &parse);
-
-		assert(ok);
 		route_refused(session, refusal);
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
@@ -131,6 +132,7 @@ static void on_parsed(struct session *session, enum refusal refusal)
 	statement->journaled = true;
 	statement->described = description_ref(session->route.description);
 	statement->lifted = session->route.lifted.count;
+	statements_note_settings(statement, facts_settings(session->facts));
 	wire_put_bare(&session->held, WIRE_BE_ParseComplete);
 	journal_add(session);
 	session_end_work(session);
@@ -166,7 +168,7 @@ static void parse(struct session *session)
 		journal_settle(session);
 		statements_drop(&session->statements, parse.statement);
 		forward(session);
-	} else if (parse.statement[0] || shadow_mode(session)) {
+	} else if (shadow_mode(session)) {
 		journal_settle(session);
 		remember(session);
 	} else {
@@ -223,6 +225,11 @@ static void on_bound(struct session *session, enum refusal refusal)
 	if (refusal == REFUSAL_none && statement && statement->described &&
 	    !description_same(statement->described, session->route.description))
 		refusal = REFUSAL_description; /* the client was told of other columns */
+	if (refusal == REFUSAL_none && statement) {
+		statements_note_settings(statement, facts_settings(session->facts));
+		if (!facts_read_alike(session->facts, statement->read_under))
+			refusal = REFUSAL_settings;
+	}
 	if (refusal == REFUSAL_none && statement && !route_takes(session, &bind))
 		refusal = REFUSAL_parameters; /* an error of Bind, not of Execute */
 	if (refusal == REFUSAL_none && statement && !taken && !has_room(session))
@@ -425,7 +432,7 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 	if (route_may_retry(session, refusal)) {
 		prepare_statement(session, portal->statement, on_execute_prepared);
-	} else if (refusal == REFUSAL_cancelled) {
+	} else if (verdict_fails(refusal)) {
 		statements_drop_portals(&session->statements);
 		has_failed(session, refusal);
 	} else if (refusal != REFUSAL_none) {

@@ -24,10 +24,14 @@ static const char *const worker_settings[] = {
     "datestyle",
     "intervalstyle",
     "timezone",
+    "timezone_abbreviations",
     "extra_float_digits",
     "bytea_output",
+    "lc_monetary",
     "transform_null_equals",
     "array_nulls",
+    "standard_conforming_strings",
+    "client_min_messages",
     "statement_timeout",
     "lock_timeout",
     "work_mem",
@@ -37,15 +41,19 @@ static const char *const worker_settings[] = {
     "enable_indexscan",
     "enable_bitmapscan",
     "enable_sort",
+    "enable_incremental_sort",
 };
 
 /* Those that pgtopk itself works with; without a value where pgvector was not loaded or nothing
  * was set. */
 static const char *const own_settings[] = {
     "transaction_isolation",
-    "standard_conforming_strings",
+    "backslash_quote",
+    "restrict_nonsystem_relation_kind",
+    "exit_on_error",
     "pgtopk.route",
     "pgtopk.overfetch",
+    "pgtopk.short_answer",
     "pgtopk.notices",
     "hnsw.ef_search",
     "hnsw.iterative_scan",
@@ -59,24 +67,53 @@ static const char *const own_settings[] = {
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* $1 is the table's name; the settings' values follow. */
+/* $1 is the table's name; the settings' values follow, then from_sql. */
 static const char ask_sql[] =
-    "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid,"
-    " pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::pg_catalog.oid, 'SELECT'),"
-    " pg_catalog.row_security_active(pg_catalog.to_regclass($1)::pg_catalog.oid),"
-    " session_user, current_user, ";
-#define FIRST_SETTING 6
+    "SELECT t.oid, pg_catalog.has_table_privilege(t.oid, 'SELECT'),"
+    " pg_catalog.row_security_active(t.oid),"
+    " session_user, current_user,"
+    /* types that hide built-in ones: temporary, or search_path names pg_catalog late */
+    " CASE WHEN (pg_catalog.current_schemas(true))[1] OPERATOR(pg_catalog.=)"
+    " 'pg_catalog'::pg_catalog.name THEN false ELSE EXISTS (SELECT FROM"
+    " pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY s(name, i)"
+    " JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) s.name"
+    " JOIN pg_catalog.pg_type t ON t.typnamespace OPERATOR(pg_catalog.=) n.oid"
+    " JOIN pg_catalog.pg_type b ON b.typname OPERATOR(pg_catalog.=) t.typname"
+    " WHERE b.typnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND s.i"
+    " OPERATOR(pg_catalog.<) pg_catalog.array_position(pg_catalog.current_schemas(true),"
+    " 'pg_catalog'::pg_catalog.name)) END, ";
+/* In a schema without USAGE it would be an error, which fails the client's block. */
+static const char from_sql[] =
+    " FROM (SELECT CASE WHEN pg_catalog.cardinality(pg_catalog.parse_ident($1))"
+    " OPERATOR(pg_catalog.=) 1 OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace("
+    "pg_catalog.quote_ident((pg_catalog.parse_ident($1))[1]))::pg_catalog.oid, 'USAGE')"
+    " THEN pg_catalog.to_regclass($1)::pg_catalog.oid END AS oid OFFSET 0) t";
+enum {
+	TABLE_OID,
+	MAY_SELECT,
+	ROW_SECURITY,
+	SESSION_USER,
+	CURRENT_USER,
+	HIDES_TYPES,
+	WROTE,
+	MAY_USE
+};
+#define FIRST_SETTING 8
 
 /*
  * Whether the open transaction may have written: it has an xid; or it holds a lock that a reader
- * does not need, because foreign tables and distributed tables are written to without one.
+ * does not need, because foreign tables and distributed tables are written to without one. What
+ * a foreign table is read from may write as well: a view over there that calls a function.
  */
 static const char wrote_sql[] =
     "pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL OR EXISTS (SELECT FROM"
     " pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
     " AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text"
-    " AND l.mode OPERATOR(pg_catalog.<>) ALL"
-    " (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[]))";
+    " AND (l.mode OPERATOR(pg_catalog.<>) ALL"
+    " (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[])"
+    " OR EXISTS (SELECT FROM pg_catalog.pg_class c"
+    " WHERE c.oid OPERATOR(pg_catalog.=) l.relation AND NOT c.relispartition"
+    " AND c.relkind OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\")))";
 /* Functions that Citus runs on a worker lock nothing here, but begin a distributed transaction. */
 static const char citus_wrote_sql[] =
     " OR (SELECT d.transaction_number FROM pg_catalog.get_current_transaction_id() d)"
@@ -95,13 +132,17 @@ struct facts {
 	char *session_user;
 	char *current_user;
 	char *login_user;
-	bool loaded; /* the session's server process has loaded pgvector */
-	bool wrote;  /* the open transaction, perhaps */
+	uint64_t generation; /* of the map that was there when they were asked for */
+	bool hides_types;
+	bool may_use; /* pgvector's schema */
+	bool loaded;  /* the session's server process has loaded pgvector */
+	bool wrote;   /* the open transaction, perhaps */
 	struct settings *worker;
 	struct settings *own;
 	enum config_route route_default;
 	bool route_known; /* what `own` says of it may still be so */
 	double overfetch_default;
+	enum config_short_answer short_answer_default;
 
 	/* a question under way */
 	char *asking;
@@ -161,9 +202,10 @@ void facts_expire(struct facts *facts)
 		forget(facts);
 }
 
-bool facts_fresh(const struct facts *facts, uint64_t now_ms, uint64_t ttl_ms)
+bool facts_fresh(const struct facts *facts, uint64_t generation, uint64_t now_ms, uint64_t ttl_ms)
 {
-	return facts->known && now_ms - facts->asked_ms <= ttl_ms;
+	return facts->known && facts->generation == generation &&
+	       now_ms - facts->asked_ms <= ttl_ms;
 }
 
 const struct facts_table *facts_table(const struct facts *facts, const char *name)
@@ -203,9 +245,23 @@ static void put_load(struct session *session, struct iobuf *sql, uint32_t vector
 	wire_put_bytes(sql, text, (size_t)len);
 }
 
-static void put_question(struct session *session, const char *table_name, bool citus,
-                         uint32_t vector_oid)
+/* Without USAGE the names of pgvector's schema cannot be used, whoever may read the table. */
+static void put_usage(struct iobuf *sql, uint32_t vector_oid)
 {
+	char text[224];
+	int len = snprintf(text, sizeof(text),
+	                   ", pg_catalog.has_schema_privilege((SELECT t.typnamespace FROM"
+	                   " pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=)"
+	                   " %u::pg_catalog.oid), 'USAGE')",
+	                   (unsigned)vector_oid);
+
+	wire_put_bytes(sql, text, (size_t)len);
+}
+
+static void put_question(struct session *session, const char *table_name,
+                         const struct shardmap *map)
+{
+	uint32_t vector_oid = shardmap_vector_oid(map);
 	struct iobuf *out = &session->coordinator.out;
 	struct iobuf sql;
 
@@ -213,14 +269,16 @@ static void put_question(struct session *session, const char *table_name, bool c
 	wire_put_bytes(&sql, ask_sql, strlen(ask_sql));
 	if (session->status == 'T') {
 		wire_put_bytes(&sql, wrote_sql, strlen(wrote_sql));
-		if (citus)
+		if (shardmap_provider(map) == SHARDMAP_CITUS)
 			wire_put_bytes(&sql, citus_wrote_sql, strlen(citus_wrote_sql));
 	} else {
 		wire_put_bytes(&sql, "false", strlen("false"));
 	}
 	put_load(session, &sql, vector_oid);
+	put_usage(&sql, vector_oid);
 	put_settings(&sql, worker_settings, COUNT(worker_settings));
 	put_settings(&sql, own_settings, COUNT(own_settings));
+	wire_put_bytes(&sql, from_sql, strlen(from_sql));
 	hidden_put(out, (const char *)iobuf_head(&sql), iobuf_len(&sql), table_name);
 	wire_put_bare(out, WIRE_FE_Sync);
 	iobuf_fini(&sql);
@@ -239,13 +297,13 @@ static void read_table(struct facts *facts, const struct wire_value *values)
 	if (!known)
 		abort();
 	known->name = text_dup(facts->asking, strlen(facts->asking));
-	if (values[0].len > 0) {
-		oid = text_dup((const char *)values[0].data, (size_t)values[0].len);
+	if (values[TABLE_OID].len > 0) {
+		oid = text_dup((const char *)values[TABLE_OID].data, (size_t)values[TABLE_OID].len);
 		known->table.oid = (uint32_t)strtoul(oid, NULL, 10);
 		free(oid);
 	}
-	known->table.may_select = is_true(&values[1]);
-	known->table.row_security = is_true(&values[2]);
+	known->table.may_select = is_true(&values[MAY_SELECT]);
+	known->table.row_security = is_true(&values[ROW_SECURITY]);
 	HASH_ADD_KEYPTR(hh, facts->tables, known->name, strlen(known->name), known);
 }
 
@@ -296,9 +354,11 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 		if (!wire_read_value(&reader, &values[i]))
 			return false;
 	read_table(facts, values);
-	replace(&facts->session_user, &values[3]);
-	replace(&facts->current_user, &values[4]);
-	facts->wrote = is_true(&values[5]);
+	replace(&facts->session_user, &values[SESSION_USER]);
+	replace(&facts->current_user, &values[CURRENT_USER]);
+	facts->hides_types = is_true(&values[HIDES_TYPES]);
+	facts->wrote = is_true(&values[WROTE]);
+	facts->may_use = is_true(&values[MAY_USE]);
 	facts->route_known = true;
 	facts->loaded = true;
 	adopt(&facts->worker, read_settings(worker_settings, COUNT(worker_settings), settings));
@@ -331,24 +391,27 @@ static void on_ready(struct session *session)
 	facts->done(session, facts->answered);
 }
 
-void facts_ask(struct session *session, const char *table_name, bool citus, uint32_t vector_oid,
+void facts_ask(struct session *session, const char *table_name, const struct shardmap *map,
                void (*done)(struct session *session, bool ok))
 {
 	static const struct session_inner inner = {.on_message = on_message, .on_ready = on_ready};
 	struct facts *facts = session->facts;
 
 	assert(!facts->asking);
-	if (!facts_fresh(facts, loop_now_ms(session->proxy->loop),
+	if (!facts_fresh(facts, shardmap_generation(map), loop_now_ms(session->proxy->loop),
 	                 (uint64_t)session->proxy->config->settings_ttl))
 		forget(facts);
+	facts->generation = shardmap_generation(map);
 	facts->asking = text_dup(table_name, strlen(table_name));
 	facts->answered = false;
 	facts->done = done;
 	config_parse_route(session->proxy->config->route, &facts->route_default);
 	facts->overfetch_default = session->proxy->config->overfetch;
+	config_parse_short_answer(session->proxy->config->short_answer,
+	                          &facts->short_answer_default);
 	free(facts->login_user);
 	facts->login_user = text_dup(session->user, strlen(session->user));
-	put_question(session, table_name, citus, vector_oid);
+	put_question(session, table_name, map);
 	session_start_inner(session, &inner);
 }
 
@@ -369,13 +432,41 @@ struct settings *facts_own_settings(const struct facts *facts)
 	return facts->own;
 }
 
+/*
+ * Settings under which a statement is read otherwise than here, refused, or talked about: it is
+ * routed only if they have one of these values, or do not exist there.
+ */
+static bool settings_are_usual(const struct facts *facts)
+{
+	static const struct {
+		const char *name, *values[3];
+	} usual[] = {
+	    {"backslash_quote", {"safe_encoding", "on"}},
+	    {"client_min_messages", {"notice", "warning", "error"}},
+	    {"restrict_nonsystem_relation_kind", {NULL}},
+	    {"exit_on_error", {"off"}},
+	};
+
+	for (size_t i = 0; i < COUNT(usual); i++) {
+		const char *of_worker = settings_get(facts->worker, usual[i].name);
+		const char *value = of_worker ? of_worker : facts_value(facts, usual[i].name);
+		bool found = value == NULL;
+
+		for (size_t j = 0; j < COUNT(usual[i].values) && !found; j++)
+			found = usual[i].values[j] && strcmp(value, usual[i].values[j]) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 /* Texts are read as standard_conforming_strings has them, and in an encoding whose
  * multibyte characters hold no ASCII bytes. */
 static bool text_is_readable(const struct facts *facts)
 {
 	static const char *const unsafe[] = {"BIG5",           "GBK", "GB18030", "JOHAB", "SJIS",
 	                                     "SHIFT_JIS_2004", "UHC"};
-	const char *conforming = facts_value(facts, "standard_conforming_strings");
+	const char *conforming = settings_get(facts->worker, "standard_conforming_strings");
 	const char *encoding = settings_get(facts->worker, "client_encoding");
 
 	if (!conforming || strcmp(conforming, "on") != 0 || !encoding)
@@ -383,6 +474,28 @@ static bool text_is_readable(const struct facts *facts)
 	for (size_t i = 0; i < COUNT(unsafe); i++)
 		if (strcasecmp(encoding, unsafe[i]) == 0)
 			return false;
+	return true;
+}
+
+bool facts_read_alike(const struct facts *facts, const struct settings *then)
+{
+	static const char *const names[] = {"array_nulls",
+	                                    "client_encoding",
+	                                    "datestyle",
+	                                    "intervalstyle",
+	                                    "lc_monetary",
+	                                    "standard_conforming_strings",
+	                                    "timezone",
+	                                    "timezone_abbreviations",
+	                                    "transform_null_equals"};
+
+	for (size_t i = 0; i < COUNT(names) && then != facts->worker; i++) {
+		const char *was = settings_get(then, names[i]);
+		const char *is = settings_get(facts->worker, names[i]);
+
+		if (was && is ? strcmp(was, is) != 0 : was != is)
+			return false;
+	}
 	return true;
 }
 
@@ -415,8 +528,10 @@ enum refusal facts_check(const struct facts *facts)
 	    strcmp(facts->session_user, facts->current_user) != 0 ||
 	    strcmp(facts->session_user, facts->login_user) != 0)
 		return REFUSAL_role;
-	if (!text_is_readable(facts))
+	if (!text_is_readable(facts) || !settings_are_usual(facts) || facts->hides_types)
 		return REFUSAL_settings;
+	if (!facts->may_use)
+		return REFUSAL_permission;
 	if (!isolation || strcmp(isolation, "read committed") != 0)
 		return REFUSAL_isolation;
 	if (facts->wrote)
@@ -432,6 +547,15 @@ double facts_overfetch(const struct facts *facts)
 	if (text && config_parse_real(text, 1.0, 100.0, &value))
 		return value;
 	return facts->overfetch_default;
+}
+
+enum config_short_answer facts_short_answer(const struct facts *facts)
+{
+	const char *text = facts_value(facts, "pgtopk.short_answer");
+	enum config_short_answer answer;
+
+	return text && config_parse_short_answer(text, &answer) ? answer
+	                                                        : facts->short_answer_default;
 }
 
 /* As current_setting() writes it: a number and ms, s, min, h or d, or 0. */
@@ -456,6 +580,11 @@ static uint64_t read_duration(const char *text)
 uint64_t facts_statement_timeout_ms(const struct facts *facts)
 {
 	return read_duration(settings_get(facts->worker, "statement_timeout"));
+}
+
+uint64_t facts_lock_timeout_ms(const struct facts *facts)
+{
+	return read_duration(settings_get(facts->worker, "lock_timeout"));
 }
 
 uint64_t facts_idle_timeout_ms(const struct facts *facts, char status)

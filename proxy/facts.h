@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #include "parser/refusal.h"
+#include "parser/shardmap.h"
+#include "proxy/config.h"
 #include "proxy/settings.h"
 
 struct session;
@@ -32,15 +34,17 @@ void facts_free(struct facts *facts); /* NULL is allowed */
 
 /* Something ran on the coordinator: everything has to be asked again. */
 void facts_expire(struct facts *facts);
-/* Known and not older than ttl_ms. */
-bool facts_fresh(const struct facts *facts, uint64_t now_ms, uint64_t ttl_ms);
+/*
+ * Known, not older than ttl_ms, and asked for while that map was the current one: what was granted
+ * or created before a map was made is noticed by no check of it.
+ */
+bool facts_fresh(const struct facts *facts, uint64_t generation, uint64_t now_ms, uint64_t ttl_ms);
 /* NULL: not asked yet. `name` as query_table() writes it. */
 const struct facts_table *facts_table(const struct facts *facts, const char *name);
 
 /* Asks by a hidden batch; done() is called when the answer is there or has failed
- * (ok: false). citus: the coordinator has that extension; vector_oid: a type of pgvector's there. Needs what session_start_inner()
- * needs. */
-void facts_ask(struct session *session, const char *table_name, bool citus, uint32_t vector_oid,
+ * (ok: false). Needs what session_start_inner() needs. */
+void facts_ask(struct session *session, const char *table_name, const struct shardmap *map,
                void (*done)(struct session *session, bool ok));
 
 /*
@@ -57,11 +61,16 @@ enum refusal facts_check(const struct facts *facts);
  * same objects as long as nothing in them changed. */
 struct settings *facts_settings(const struct facts *facts);
 struct settings *facts_own_settings(const struct facts *facts);
+/* Does a text that was parsed under `then` (of facts_settings()) still mean the same? */
+bool facts_read_alike(const struct facts *facts, const struct settings *then);
 /* The session's own value of a setting, NULL if it has none. */
 const char *facts_value(const struct facts *facts, const char *name);
-uint64_t facts_statement_timeout_ms(const struct facts *facts); /* 0: none */
+/* 0: none */
+uint64_t facts_statement_timeout_ms(const struct facts *facts);
+uint64_t facts_lock_timeout_ms(const struct facts *facts);
 /* After so long without a statement the coordinator ends a session of that status; 0: never. */
 uint64_t facts_idle_timeout_ms(const struct facts *facts, char status);
 double facts_overfetch(const struct facts *facts);
+enum config_short_answer facts_short_answer(const struct facts *facts);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proxy/session.h"
+#include "proxy/verdict.h"
 
 #define NOTE_MAX 256
 
@@ -14,8 +15,8 @@ void footnote_arm(struct session *session, enum refusal reason, bool json)
 {
 	struct footnote *footnote = &session->footnote;
 
-	if (reason == REFUSAL_route_off || reason == REFUSAL_shadow ||
-	    reason == REFUSAL_cancelled || reason == REFUSAL_failed)
+	if (reason == REFUSAL_route_off || reason == REFUSAL_shadow || verdict_fails(reason) ||
+	    reason == REFUSAL_failed)
 		return;
 	footnote->reason = reason;
 	footnote->json = json;

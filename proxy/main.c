@@ -29,6 +29,7 @@
 #include "proxy/proxy.h"
 #include "proxy/reload.h"
 #include "proxy/session.h"
+#include "proxy/signature.h"
 #include "proxy/tls.h"
 #include "proxy/verifiers.h"
 
@@ -84,6 +85,7 @@ static bool proxy_init(struct proxy *proxy, const struct config *config, char *e
 	proxy->plans = plancache_new(PLAN_CACHE_ENTRIES, (size_t)config->plan_cache_size);
 	proxy->descriptions = descriptions_new(DESCRIPTION_CACHE_ENTRIES);
 	proxy->notices = notices_new(proxy);
+	proxy->signatures = signatures_new();
 	return true;
 }
 
@@ -92,6 +94,7 @@ static void proxy_fini(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	signatures_free(proxy->signatures);
 	notices_free(proxy->notices);
 	lingers_free(proxy->lingers);
 	if (proxy->verifiers)

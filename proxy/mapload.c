@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #include <uthash.h>
 
 #include "proxy/catalog_sql.h"
@@ -247,6 +246,7 @@ static void on_table(struct mapload *load, const char *const *values)
 	table->part.map = load->map;
 	table->part.table = shardmap_add_table(load->map, table->oid, values[1], values[2]);
 	table->part.table->key = values[3] ? must(strdup(values[3])) : NULL;
+	table->part.table->signature = values[6] ? must(strdup(values[6])) : NULL;
 	table->part.table->routable = values[4] && values[4][0] == 't';
 	table->part.hashed = values[5] && values[5][0] == 't';
 	HASH_ADD(hh, load->tables, oid, sizeof(table->oid), table);
@@ -442,6 +442,7 @@ static void ask_details(struct mapload *load)
 	ask_about(load, ASK_PARTS, load->provider->parts, &oids);
 	ask(load, ASK_FUNCTIONS, functions_sql, NULL);
 	ask_about(load, ASK_OPERATORS, operators_sql, &types);
+	ask_about(load, ASK_OPERATORS, casts_sql, &types);
 	iobuf_fini(&oids);
 	iobuf_fini(&types);
 }
@@ -585,8 +586,7 @@ struct mapload *mapload_start(struct pool *pool, uint64_t generation,
 	load->generation = generation;
 	load->done = done;
 	load->owner = owner;
-	load->waiter.fn = on_worker;
-	load->waiter.owner = load;
+	load->waiter = (struct pool_waiter){.fn = on_worker, .owner = load};
 	iobuf_init(&load->scratch);
 	take_worker(load);
 	return load;

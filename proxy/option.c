@@ -123,6 +123,23 @@ bool config_parse_route(const char *text, enum config_route *route)
 	return true;
 }
 
+bool config_parse_short_answer(const char *text, enum config_short_answer *answer)
+{
+	static const char *const names[] = {
+	    [CONFIG_SHORT_ANSWER_EXACT] = "exact",
+	    [CONFIG_SHORT_ANSWER_ERROR] = "error",
+	    [CONFIG_SHORT_ANSWER_ACCEPT] = "accept",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcasecmp(text, names[i]) == 0) {
+			*answer = (enum config_short_answer)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Digits, signs, points, exponents: no "inf", no "0x10", nothing behind. */
 bool config_parse_real(const char *text, double minimum, double maximum, double *value)
 {

@@ -39,6 +39,20 @@ static bool check_route(const char *value, struct wire_error *error, char *text)
 	return false;
 }
 
+static bool check_short_answer(const char *value, struct wire_error *error, char *text)
+{
+	enum config_short_answer answer;
+
+	if (config_parse_short_answer(value, &answer))
+		return true;
+	error->sqlstate = "22023";
+	snprintf(text, OWN_SETTING_TEXT,
+	         "invalid value for parameter \"pgtopk.short_answer\": \"%.60s\"", value);
+	error->message = text;
+	error->hint = "Available values: exact, error, accept.";
+	return false;
+}
+
 static bool check_overfetch(const char *value, struct wire_error *error, char *text)
 {
 	double number;
@@ -74,6 +88,8 @@ static bool check(const char *name, const char *value, struct wire_error *error,
 		return check_route(value, error, text);
 	if (strcasecmp(name, "notices") == 0)
 		return check_notices(value, error);
+	if (strcasecmp(name, "short_answer") == 0)
+		return check_short_answer(value, error, text);
 	if (strcasecmp(name, "overfetch") == 0)
 		return check_overfetch(value, error, text);
 	return unknown(name, error, text);

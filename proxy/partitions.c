@@ -11,16 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/signature.h"
+
 static const char tables_sql[] =
-    "SELECT c.oid, n.nspname, c.relname, k.attname, 't', 'f'"
-    " FROM pg_catalog.pg_class c"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid"
-    " LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = p.partattrs[0]"
-    " AND k.attnum > 0 AND p.partnatts = 1 AND p.partstrat IN ('h', 'l')"
-    " WHERE c.relkind = 'p' AND c.relpersistence <> 't'"
-    " AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid"
-    " AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = ANY ($1::pg_catalog.oid[]))";
+    "SELECT c.oid, n.nspname, c.relname, k.attname, 't', 'f', " SIGNATURE_SQL(
+	"c.oid") ""
+		 " FROM pg_catalog.pg_class c"
+		 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+		 " JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid"
+		 " LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = p.partattrs[0]"
+		 " AND k.attnum > 0 AND p.partnatts = 1 AND p.partstrat IN ('h', 'l')"
+		 " WHERE c.relkind = 'p' AND c.relpersistence <> 't'"
+		 " AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid"
+		 " AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = ANY ($1::pg_catalog.oid[]))";
 
 #define SERVER_OPTION(name)                                                                        \
 	" (SELECT o.option_value FROM pg_catalog.pg_options_to_table(s.srvoptions) o"              \
@@ -170,9 +173,17 @@ static void on_part(struct provider_table *table, const char *const *values)
 		add_leaf(table, oid, values);
 }
 
+/* One remote table in two places: the coordinator reads it once where it can exclude the other. */
 static void on_parts_end(struct provider_table *table)
 {
-	(void)table;
+	const struct shardmap_table *of = table->table;
+
+	for (unsigned i = 1; i < of->nshards && of->routable; i++)
+		for (unsigned j = 0; j < i; j++)
+			if (of->shards[i].node == of->shards[j].node &&
+			    strcmp(of->shards[i].name, of->shards[j].name) == 0 &&
+			    strcmp(of->shards[i].schema, of->shards[j].schema) == 0)
+				table->table->routable = false;
 }
 
 const struct provider partitions_provider = {

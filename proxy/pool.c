@@ -16,6 +16,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "parser/shardmap.h"
 #include "proxy/address.h"
 #include "proxy/connector.h"
 #include "proxy/digest.h"
@@ -435,7 +436,7 @@ static bool is_outdated(const struct member *member)
 	uint64_t age = loop_now_ms(pools->loop) - member->greeted_ms;
 
 	return (facts->doubtful && age >= DOUBTED_MS) ||
-	       (!facts->iterative_scans && age >= (uint64_t)pools->config->pool_idle_timeout);
+	       (!facts->index.iterative_scans && age >= (uint64_t)pools->config->pool_idle_timeout);
 }
 
 void pool_give(struct pool *pool, struct worker *worker)
@@ -586,4 +587,13 @@ struct pool *pools_get(struct pools *pools, const char *host, int port, const ch
 	memcpy(pool->key, pools->scratch, len);
 	HASH_ADD_KEYPTR(hh, pools->by_key, pool->key, len, pool);
 	return pool;
+}
+
+struct pool *pools_of_node(struct pools *pools, const struct shardmap_node *node,
+                           const char *database, const char *user)
+{
+	if (node->coordinator)
+		return pools_get(pools, NULL, 0, database, user);
+	return pools_get(pools, node->host, node->port, node->database ? node->database : database,
+	                 user);
 }

@@ -19,6 +19,7 @@
 
 struct pools; /* all pools of the proxy */
 struct pool;
+struct shardmap_node;
 
 /* keyring: to log in to workers as users whose keys are known; it stays the caller's. */
 struct pools *pools_new(struct loop *loop, const struct config *config, struct log *log,
@@ -32,6 +33,9 @@ void pools_free(struct pools *pools);
  */
 struct pool *pools_get(struct pools *pools, const char *host, int port, const char *database,
                        const char *user);
+/* That of a map's node; `database` is the coordinator's. */
+struct pool *pools_of_node(struct pools *pools, const struct shardmap_node *node,
+                           const char *database, const char *user);
 
 /*
  * The last client of a database has left: its connections, which nobody knows of, must not stand

@@ -85,12 +85,18 @@ static uint8_t *put(uint8_t *at, const void *data, size_t len)
 	return at + len;
 }
 
-/* Literals are read when a statement is parsed: '02-03-2025' stays the day it was then. And a
- * plan that does not depend on parameters is made once: enable_* must have been the same. */
+/*
+ * Literals are read when a statement is parsed: '02-03-2025' stays the day it was then. And a plan
+ * that does not depend on parameters is made once: enable_* must have been the same, and what
+ * constants were turned into by float8out() and byteaout(), which count as immutable.
+ */
 static const char *const parsed_under[] = {
-    "array_nulls",      "client_encoding",      "datestyle",   "enable_bitmapscan",
-    "enable_indexscan", "enable_seqscan",       "enable_sort", "intervalstyle",
-    "timezone",         "transform_null_equals"};
+    "array_nulls",        "bytea_output",           "client_encoding",
+    "datestyle",          "enable_bitmapscan",      "enable_incremental_sort",
+    "enable_indexscan",   "enable_seqscan",         "enable_sort",
+    "extra_float_digits", "intervalstyle",          "lc_monetary",
+    "timezone",           "timezone_abbreviations", "transform_null_equals",
+};
 #define PARSED_UNDER (sizeof(parsed_under) / sizeof(parsed_under[0]))
 
 /* Everything that makes two queries different statements, in prepared->scratch. */

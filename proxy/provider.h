@@ -34,7 +34,8 @@ struct provider {
 	/* A utility statement for the load's transaction; NULL: none. */
 	const char *prepare;
 	/* Parameter: oid[] of types; one of them must be among a table's columns.
-	 * Answer: OID, schema, name, distribution column or NULL, routable, hashed. */
+	 * Answer: OID, schema, name, distribution column or NULL, routable, hashed, and perhaps
+	 * the signature. */
 	const char *tables;
 	/* Parameter: oid[] of tables. Answer: the table's OID first, rest as on_part() wants it;
 	 * a table's rows follow each other. */
@@ -48,7 +49,11 @@ struct provider {
 	unsigned nlists;
 };
 
-/* The end of every check: columns, policies, and memberships of roles. */
+/*
+ * The end of every check: columns, policies, memberships of roles and those that are above or
+ * below the rules; schemas (their privileges and names); which other relations a name like the
+ * table's could mean; whether functions and operators were created.
+ */
 #define PROVIDER_CHECK_COMMON                                                                      \
 	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(a.xmin::pg_catalog.text,"             \
 	" a.attnum::pg_catalog.int8)) FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1),"      \
@@ -56,6 +61,17 @@ struct provider {
 	" p.oid::pg_catalog.int8)) FROM pg_catalog.pg_policy p WHERE p.polrelid = $1),"            \
 	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(m.xmin::pg_catalog.text,"             \
 	" m.roleid::pg_catalog.int8 * 4294967296 + m.member::pg_catalog.int8))"                    \
-	" FROM pg_catalog.pg_auth_members m)"
+	" FROM pg_catalog.pg_auth_members m),"                                                     \
+	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(r.rolsuper,"        \
+	" r.rolbypassrls, r.rolinherit), r.oid::pg_catalog.int8)) FROM pg_catalog.pg_roles r"      \
+	" WHERE r.rolsuper OR r.rolbypassrls OR NOT r.rolinherit),"                                \
+	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(s.xmin::pg_catalog.text,"             \
+	" s.oid::pg_catalog.int8)) FROM pg_catalog.pg_namespace s"                                 \
+	" WHERE s.nspname !~ '^pg_(toast_)?temp_'),"                                               \
+	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(o.relnamespace::pg_catalog.text,"     \
+	" o.oid::pg_catalog.int8)) FROM pg_catalog.pg_class o WHERE o.relname = (SELECT c.relname" \
+	" FROM pg_catalog.pg_class c WHERE c.oid = $1) AND o.relpersistence <> 't'),"              \
+	" (SELECT pg_catalog.max(p.oid) FROM pg_catalog.pg_proc p),"                               \
+	" (SELECT pg_catalog.max(o.oid) FROM pg_catalog.pg_operator o)"
 
 #endif

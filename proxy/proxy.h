@@ -22,6 +22,7 @@ struct notices;
 struct plancache;
 struct pools;
 struct session;
+struct signatures;
 struct tls_server;
 struct verifiers;
 
@@ -45,6 +46,7 @@ struct proxy {
 	struct plancache *plans;
 	struct descriptions *descriptions;
 	struct notices *notices;
+	struct signatures *signatures;
 	struct counters counters;
 
 	char *coordinator;      /* host:port, for texts */

@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "parser/plancache.h"
+#include "proxy/bound.h"
 #include "proxy/config.h"
 #include "proxy/counts.h"
 #include "proxy/explain_route.h"
 #include "proxy/footnote.h"
 #include "proxy/notices.h"
 #include "proxy/session.h"
+#include "proxy/signature.h"
+#include "proxy/verdict.h"
 
 #define MAX_ASKED 3 /* facts: the name, and again if the session's state went stale meanwhile */
 #define MAX_DESCRIBED 2
@@ -110,7 +113,8 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 	const char *name = query_table(route->query);
 	uint64_t now = loop_now_ms(session->proxy->loop);
 
-	if (facts_fresh(session->facts, now, facts_ttl(session)) || route->asked > 0) {
+	if (facts_fresh(session->facts, shardmap_generation(route->map), now, facts_ttl(session)) ||
+	    route->asked > 0) {
 		*table = facts_table(session->facts, name);
 		if (*table)
 			return true;
@@ -119,8 +123,7 @@ static bool ask_facts(struct session *session, const struct facts_table **table)
 		finish(session, REFUSAL_settings);
 		return false;
 	}
-	facts_ask(session, name, shardmap_provider(route->map) == SHARDMAP_CITUS,
-	          shardmap_vector_oid(route->map), on_facts);
+	facts_ask(session, name, route->map, on_facts);
 	return false;
 }
 
@@ -162,6 +165,8 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	route->plan = NULL;
 	refusal = plancache_plan(session->proxy->plans, route->query, catalog_id(route->catalog),
 	                         route->map, route->table, &route->plan);
+	if (refusal != REFUSAL_none)
+		catalog_refused(route->catalog);
 	if (refusal == REFUSAL_none && !is_readable(session, route->plan->describe_sql))
 		return REFUSAL_settings;
 	return refusal;
@@ -311,22 +316,6 @@ void route_time_out(struct session *session)
 		scatter_cancel(route->scatter);
 }
 
-const struct wire_error *route_error(const struct session *session)
-{
-	static const struct wire_error cancelled = {
-	    .severity = "ERROR",
-	    .sqlstate = "57014",
-	    .message = "canceling statement due to user request",
-	};
-	static const struct wire_error timed_out = {
-	    .severity = "ERROR",
-	    .sqlstate = "57014",
-	    .message = "canceling statement due to statement timeout",
-	};
-
-	return session->route.timed_out ? &timed_out : &cancelled;
-}
-
 bool route_may_retry(struct session *session, enum refusal refusal)
 {
 	return refusal == REFUSAL_stale_map && session->retries++ < MAX_RETRIES;
@@ -451,12 +440,12 @@ static void log_routed(const struct session *session, const struct scatter_resul
 		return;
 	log_event(session->proxy->log, LOG_INFO, "routed",
 	          "session=%" PRIu64 " table=%s shards=%u lanes=%u limit=%" PRIu64 " asked=%" PRIu64
-	          " received=%" PRIu64 " rows=%" PRIu64 " ef_search=%d refilled=%s ms=%.1f",
+	          " received=%" PRIu64 " rows=%" PRIu64
+	          " ef_search=%d refilled=%u accepted=%u ms=%.1f",
 	          session->id, log_quote(query_table(route->query)), request->table->nshards,
 	          result->lanes, request->limit, request->budget.rows * request->table->nshards,
-	          result->received, result->rows, request->budget.ef_search,
-	          result->refilled ? "yes" : "no",
-	          (double)(loop_clock_us() - session->began_us) / 1000.);
+	          result->received, result->rows, request->budget.ef_search, result->refilled,
+	          result->accepted, (double)(loop_clock_us() - session->began_us) / 1000.);
 }
 
 static void log_failed(const struct session *session, const struct scatter_result *result)
@@ -466,25 +455,6 @@ static void log_failed(const struct session *session, const struct scatter_resul
 	          log_quote(query_table(session->route.query)),
 	          result->outcome == SCATTER_STALE ? "stale_map" : "failed",
 	          log_quote(result->why));
-}
-
-static enum refusal outcome_refusal(enum scatter_outcome outcome)
-{
-	switch (outcome) {
-	case SCATTER_OK:
-		return REFUSAL_none;
-	case SCATTER_STALE:
-		return REFUSAL_stale_map;
-	case SCATTER_CANCELLED:
-		return REFUSAL_cancelled;
-	case SCATTER_NO_CONNECTION:
-		return REFUSAL_pool;
-	case SCATTER_TOO_LARGE:
-		return REFUSAL_memory;
-	case SCATTER_FAILED:
-		break;
-	}
-	return REFUSAL_worker;
 }
 
 void route_map_is_stale(struct session *session)
@@ -520,14 +490,15 @@ static void on_scattered(void *owner, struct scatter_result *result)
 		route->rows = result->rows;
 		log_routed(session, result);
 		notices_routed(session);
-	} else if (result->outcome != SCATTER_CANCELLED) {
+	} else if (!verdict_fails(verdict_refusal(result->outcome)) &&
+	           result->outcome != SCATTER_UNLIKE) {
 		log_failed(session, result);
 	}
 	if (result->outcome == SCATTER_STALE)
 		route_map_is_stale(session);
 	finish(session, result->outcome == SCATTER_CANCELLED && route->idle && !route->timed_out
 	                    ? REFUSAL_idle_timeout
-	                    : outcome_refusal(result->outcome));
+	                    : verdict_refusal(result->outcome));
 }
 
 bool route_takes(const struct session *session, const struct wire_bind *bind)
@@ -544,6 +515,11 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	assert(route->plan && route->description && !route->scatter);
 	if (!bind_fits(route, bind))
 		return REFUSAL_parameters;
+	if (signatures_unlike(session->proxy->signatures, catalog_id(route->catalog), route->map,
+	                      route->table))
+		return REFUSAL_unlike;
+	if (bound_to_clock(bind))
+		return REFUSAL_expression;
 	refusal = make_budget(session, bind);
 	if (refusal != REFUSAL_none)
 		return refusal;
@@ -554,6 +530,7 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	request->description = route->explain ? route->description->explained : route->description;
 	request->user = session->user;
 	request->database = session->database;
+	request->short_answer = facts_short_answer(session->facts);
 	put_parameters(route, bind);
 	put_formats(route, bind);
 	request->timed = route->explain != NULL;

@@ -83,8 +83,6 @@ void route_execute(struct session *session, const struct wire_bind *bind,
                    void (*done)(struct session *session, enum refusal));
 /* Its first half: makes route.request. */
 enum refusal route_request(struct session *session, const struct wire_bind *bind);
-/* What a client is told of REFUSAL_cancelled: a user's request, or statement_timeout. */
-const struct wire_error *route_error(const struct session *session);
 /* The session's timer has ended while it is SESSION_READY. */
 void route_time_out(struct session *session);
 bool route_may_retry(struct session *session, enum refusal refusal);

@@ -1,12 +1,8 @@
 /*
  * Scatter: see scatter.h.
  *
- * Two passes: the first asks every shard by its index. If all shards together
- * gave fewer rows than LIMIT + OFFSET, each gave fewer than it was asked for, and
- * all are asked again without the index, because an index scan that ends early
- * (a cap of pgvector's, NULL or zero vectors, which no index holds) looks just
- * like a shard that has no more rows. Where the rows do suffice nothing can be
- * missing but what lies farther than an index scan's own end.
+ * It asks in passes (passes.h): first every shard by its index, then those again whose
+ * answer was short, without it.
  *
  * A scatter lives until its last lane has ended, also when its owner has long
  * been told of a failure: connections must be read to their ReadyForQuery
@@ -21,8 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/config.h"
+#include "proxy/shard_query.h"
+#include "proxy/signature.h"
 #include "proxy/wire.h"
+
+/*
+ * A check that began with the query proves that no shard had moved by then. Much later one may
+ * have moved away and be on its way back, as an empty table of the same name: then the
+ * map is checked again, after the last lane's end.
+ */
+#define CHECK_HOLDS_US 20000
 
 enum lane_state {
 	LANE_NEW,
@@ -30,13 +34,13 @@ enum lane_state {
 	LANE_ENDED,
 };
 
-/* A node's shards: first .. end - 1 of the table. */
+/* A node's shards in this pass: passes.asked[first .. end - 1]. */
 struct group {
 	struct pool *pool;
 	unsigned first, end;
 };
 
-/* One worker connection's part: shards first .. first + count - 1 of the table. */
+/* One worker connection's part: passes.asked[first .. first + count - 1]. */
 struct lane {
 	struct scatter *scatter;
 	enum lane_state state;
@@ -64,14 +68,16 @@ struct scatter {
 	struct pool_waiter pool_waiter;
 	struct catalog_waiter check_waiter;
 	bool check_passed;
+	uint64_t checked_us; /* when it was asked for */
+	uint64_t ended_us;   /* when the last lane ended */
 	struct loop_timer *timer;
 	struct topk *topk;
-	bool exact; /* the second pass */
-	struct plan_text text;
+	struct passes passes;
 	uint16_t *formats;
 	struct scatter_result result;
 };
 
+static void make_groups(struct scatter *scatter);
 static void start_groups(struct scatter *scatter);
 
 static void *zeroed(size_t size)
@@ -88,7 +94,7 @@ static void free_scatter(void *owner)
 	struct scatter *scatter = owner;
 
 	topk_free(scatter->topk);
-	plan_text_fini(&scatter->text);
+	passes_fini(&scatter->passes);
 	free(scatter->formats);
 	free(scatter->groups);
 	free(scatter->lanes);
@@ -171,32 +177,67 @@ static bool concluded(const struct scatter *scatter)
 	return scatter->over || scatter->telling;
 }
 
+static unsigned lane_node_number(const struct lane *lane)
+{
+	const struct scatter *scatter = lane->scatter;
+
+	return scatter->request.table->shards[scatter->passes.asked[lane->first]].node;
+}
+
 static const struct shardmap_node *lane_node(const struct lane *lane)
 {
 	const struct scatter_request *request = &lane->scatter->request;
 
-	return shardmap_node(request->map, request->table->shards[lane->first].node);
+	return shardmap_node(request->map,
+	                     request->table->shards[lane->scatter->passes.asked[lane->first]].node);
 }
 
-/* All lanes are through and the map held: the answer is complete, or a second pass begins. */
+/* Every shard has been asked as it should be, and the map held. */
+static void complete(struct scatter *scatter)
+{
+	struct scatter_result *result = &scatter->result;
+
+	result->received = passes_rows(&scatter->passes);
+	result->refilled = passes_exact(&scatter->passes);
+	result->passes = &scatter->passes;
+	if (scatter->request.short_answer == CONFIG_SHORT_ANSWER_ERROR &&
+	    passes_cut(&scatter->passes))
+		fail(scatter, SCATTER_SHORT, "an index scan was cut short");
+	else
+		conclude(scatter, SCATTER_OK);
+}
+
+static void check_map(struct scatter *scatter)
+{
+	const struct scatter_request *request = &scatter->request;
+
+	scatter->check_passed = false;
+	scatter->checked_us = loop_clock_us();
+	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);
+}
+
+/* All lanes are through: the answer is complete, or another pass begins. */
 static void maybe_finish(struct scatter *scatter)
 {
-	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0 ||
-	    !scatter->check_passed)
+	unsigned cut;
+
+	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0)
 		return;
-	if (scatter->exact ||
-	    scatter->result.received >= scatter->request.limit + scatter->request.offset) {
-		conclude(scatter, SCATTER_OK);
+	if (scatter->check_passed && scatter->ended_us > scatter->checked_us + CHECK_HOLDS_US)
+		check_map(scatter);
+	if (!scatter->check_passed)
+		return;
+	cut = passes_short(&scatter->passes);
+	if (scatter->request.short_answer == CONFIG_SHORT_ANSWER_ACCEPT) {
+		scatter->result.accepted = cut;
+		cut = 0;
+	}
+	if (cut == 0 && topk_settled(scatter->topk)) {
+		complete(scatter);
 		return;
 	}
-	if (!topk_drop(scatter->topk, UINT_MAX))
-		abort();
-	scatter->result.received = 0;
-	scatter->exact = true;
-	scatter->result.refilled = true;
-	scatter->next = 0;
-	scatter->nlanes = 0;
-	memset(scatter->lanes, 0, scatter->request.table->nshards * sizeof(*scatter->lanes));
+	passes_next(&scatter->passes, scatter->topk);
+	make_groups(scatter);
 	start_groups(scatter);
 }
 
@@ -212,6 +253,16 @@ static bool add_row(struct scatter *scatter, unsigned shard, const uint8_t *body
 	return ok;
 }
 
+static void read_signature(struct lane *lane, const uint8_t *body, size_t len)
+{
+	struct scatter *scatter = lane->scatter;
+	const struct scatter_request *request = &scatter->request;
+
+	if (!signatures_learn(scatter->proxy->signatures, catalog_id(request->catalog),
+	                      request->map, request->table, lane_node_number(lane), body, len))
+		fail(scatter, SCATTER_UNLIKE, "unlike");
+}
+
 static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 {
 	struct lane *lane = owner;
@@ -219,7 +270,11 @@ static void lane_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 
 	if (concluded(scatter))
 		return;
-	scatter->result.received++;
+	if (id == SIGNATURE_QUERY) {
+		read_signature(lane, body, len);
+		return;
+	}
+	passes_row(&scatter->passes, id);
 	if (!add_row(scatter, id, body, len))
 		fail(scatter, SCATTER_FAILED, "a worker sent a row that does not fit its query");
 	else if (topk_bytes(scatter->topk) > (size_t)scatter->proxy->config->merge_memory)
@@ -230,8 +285,7 @@ static void lane_complete(void *owner, unsigned id)
 {
 	struct lane *lane = owner;
 
-	(void)id;
-	lane->completed++;
+	lane->completed += id != SIGNATURE_QUERY;
 }
 
 static bool is_stale(const char *sqlstate)
@@ -258,6 +312,14 @@ static void lane_error(void *owner, unsigned id, const uint8_t *body, size_t len
 	fail(scatter, is_stale(sqlstate) ? SCATTER_STALE : SCATTER_FAILED, why);
 }
 
+/* It is the client's to see, and in the coordinator's words. */
+static void lane_notice(void *owner)
+{
+	struct lane *lane = owner;
+
+	fail(lane->scatter, SCATTER_FAILED, "a worker gave a notice");
+}
+
 static void lane_end(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
@@ -267,6 +329,7 @@ static void lane_end(struct lane *lane)
 	pool_give(lane->pool, lane->worker);
 	lane->worker = NULL;
 	scatter->running--;
+	scatter->ended_us = loop_clock_us();
 }
 
 static void lane_ready(void *owner)
@@ -296,91 +359,57 @@ static const struct worker_job lane_job = {
     .on_row = lane_row,
     .on_complete = lane_complete,
     .on_error = lane_error,
+    .on_notice = lane_notice,
     .on_ready = lane_ready,
     .on_lost = lane_lost,
 };
 
-uint32_t *scatter_node_types(const struct shardmap *map, const struct worker *worker,
-                             const uint32_t *coordinator_types, unsigned count)
-{
-	const struct worker_facts *facts = worker_facts(worker);
-	uint32_t *types = zeroed(count * sizeof(*types));
-
-	for (unsigned i = 0; i < count; i++) {
-		switch (shardmap_vector_type(map, coordinator_types[i])) {
-		case SHARDMAP_TYPE_VECTOR:
-			types[i] = facts->vector_oid;
-			break;
-		case SHARDMAP_TYPE_HALFVEC:
-			types[i] = facts->halfvec_oid;
-			break;
-		case SHARDMAP_TYPE_SPARSEVEC:
-			types[i] = facts->sparsevec_oid;
-			break;
-		default:
-			types[i] = coordinator_types[i];
-			break;
-		}
-	}
-	return types;
-}
-
-static void query_shards(struct lane *lane)
+static void put_queries(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
 	const struct scatter_request *request = &scatter->request;
-	const struct description *description = request->description;
-	unsigned nresults = description->visible + request->plan->nkeys;
-	uint32_t *types = scatter_node_types(
-	    request->map, lane->worker, description->parameter_types, description->nparameters);
-	uint32_t *result_types =
-	    scatter_node_types(request->map, lane->worker, description->result_types, nresults);
-	struct worker_query query = {
-	    .ntypes = description->nparameters,
-	    .types = types,
-	    .parameters = request->parameters,
-	    .parameters_len = request->parameters_len,
-	    .nresult_formats = nresults,
-	    .result_formats = scatter->formats,
-	    .nresult_types = nresults,
-	    .result_types = result_types,
-	};
 
-	for (unsigned i = lane->first; i < lane->first + lane->count; i++) {
-		scatter->text.len = 0;
-		plan_shard_sql(request->plan, &request->table->shards[i], request->budget.rows,
-		               &scatter->text);
-		query.id = i;
-		query.sql = scatter->text.data;
-		query.sql_len = scatter->text.len;
-		worker_query(lane->worker, &query);
-	}
-	free(types);
-	free(result_types);
-}
-
-struct settings *scatter_settings(const struct scatter_request *request,
-                                  const struct worker_facts *facts, bool exact)
-{
-	return request->settings->variants[exact][!facts->iterative_scans];
+	if (signatures_unknown(scatter->proxy->signatures, catalog_id(request->catalog),
+	                       request->map, request->table, lane_node_number(lane)))
+		signature_ask(lane->worker, request->table, lane_node_number(lane));
+	shard_query_put(lane->worker, request, scatter->formats, &scatter->passes, lane->first,
+	                lane->count);
 }
 
 static void lane_start(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
+	const struct scatter_request *request = &scatter->request;
 	struct worker *worker = lane->worker;
 
 	assert(worker && lane->count > 0);
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	worker_apply(worker,
-	             scatter_settings(&scatter->request, worker_facts(worker), scatter->exact));
-	query_shards(lane);
+	if (names_meet(&worker_facts(worker)->strangers, &request->plan->names))
+		fail(scatter, SCATTER_FAILED, "a name means something else on a worker");
+	else
+		put_queries(lane);
 	worker_sync(worker);
 }
 
 /* ---- getting connections ---- */
+
+/*
+ * The coordinator reads its own partitions in one snapshot, and so does one lane
+ * (greeting.c); several would not.
+ */
+static unsigned group_lanes(const struct scatter *scatter, const struct group *group)
+{
+	const struct scatter_request *request = &scatter->request;
+	unsigned shard = scatter->passes.asked[group->first];
+	unsigned lanes = (unsigned)scatter->proxy->config->lanes;
+
+	if (shardmap_provider(request->map) == SHARDMAP_PARTITIONS &&
+	    shardmap_node(request->map, request->table->shards[shard].node)->coordinator)
+		return 1;
+	return lanes < group->end - group->first ? lanes : group->end - group->first;
+}
 
 /*
  * The group has its first connection. Further ones up to `lanes` are taken only if
@@ -390,12 +419,10 @@ static void lane_start(struct lane *lane)
 static void start_group(struct scatter *scatter, struct group *group, struct worker *worker)
 {
 	unsigned shards = group->end - group->first;
-	unsigned wanted = (unsigned)scatter->proxy->config->lanes;
+	unsigned wanted = group_lanes(scatter, group);
 	unsigned got = 0;
 	struct lane *lanes = &scatter->lanes[scatter->nlanes];
 
-	if (wanted > shards)
-		wanted = shards;
 	while (worker) {
 		lanes[got++].worker = worker;
 		worker = got < wanted ? pool_take_idle(group->pool) : NULL;
@@ -439,39 +466,33 @@ static void start_groups(struct scatter *scatter)
 	}
 }
 
-static struct pool *node_pool(struct scatter *scatter, unsigned node)
-{
-	const struct scatter_request *request = &scatter->request;
-	const struct shardmap_node *at = shardmap_node(request->map, node);
-	const char *database = at->database ? at->database : request->database;
-
-	if (at->coordinator)
-		return pools_get(scatter->proxy->pools, NULL, 0, request->database, request->user);
-	return pools_get(scatter->proxy->pools, at->host, at->port, database, request->user);
-}
-
-/* Shards are sorted by node, and nodes are numbered alike for every query, so
- * connections are always asked for in the same order. */
+/*
+ * For the shards of this pass. They are sorted by node, and nodes are numbered alike for
+ * every query, so connections are always asked for in the same order.
+ */
 static void make_groups(struct scatter *scatter)
 {
-	const struct shardmap_table *table = scatter->request.table;
+	const struct scatter_request *request = &scatter->request;
+	const struct shardmap_shard *shards = request->table->shards;
+	const struct passes *passes = &scatter->passes;
 
-	scatter->groups = zeroed(table->nshards * sizeof(*scatter->groups));
-	scatter->lanes = zeroed(table->nshards * sizeof(*scatter->lanes));
-	for (unsigned i = 0; i < table->nshards; i++) {
+	scatter->ngroups = scatter->next = scatter->nlanes = 0;
+	memset(scatter->lanes, 0, passes->nasked * sizeof(*scatter->lanes));
+	for (unsigned i = 0; i < passes->nasked; i++) {
+		unsigned node = shards[passes->asked[i]].node;
 		struct group *group = &scatter->groups[scatter->ngroups];
 
-		if (i == 0 || table->shards[i].node != table->shards[i - 1].node) {
-			if (i > 0)
-				group++;
-			scatter->ngroups = (unsigned)(group - scatter->groups);
-			group->first = i;
-			group->pool = node_pool(scatter, table->shards[i].node);
-			pool_warm(group->pool);
+		if (i > 0 && node == shards[passes->asked[i - 1]].node) {
+			group[-1].end = i + 1;
+			continue;
 		}
-		group->end = i + 1;
+		*group = (struct group){pools_of_node(scatter->proxy->pools,
+		                                      shardmap_node(request->map, node),
+		                                      request->database, request->user),
+		                        i, i + 1};
+		scatter->ngroups++;
+		pool_warm(group->pool);
 	}
-	scatter->ngroups += table->nshards > 0;
 }
 
 static void on_check(void *owner, bool ok, const char *why)
@@ -493,17 +514,6 @@ static void on_timeout(void *owner)
 
 	fail(scatter, SCATTER_FAILED, "worker_timeout");
 	maybe_free(scatter);
-}
-
-static void make_formats(struct scatter *scatter)
-{
-	unsigned visible = scatter->request.description->visible;
-	unsigned keys = scatter->request.plan->nkeys;
-
-	scatter->formats = zeroed((visible + keys) * sizeof(*scatter->formats));
-	memcpy(scatter->formats, scatter->request.formats, visible * sizeof(*scatter->formats));
-	for (unsigned i = 0; i < keys; i++)
-		scatter->formats[visible + i] = 1;
 }
 
 struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request *request,
@@ -529,9 +539,12 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->topk = topk_new(&spec);
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
-	make_formats(scatter);
+	scatter->formats = shard_query_formats(request);
+	passes_init(&scatter->passes, request->map, request->table, request->budget.rows);
+	scatter->groups = zeroed(request->table->nshards * sizeof(*scatter->groups));
+	scatter->lanes = zeroed(request->table->nshards * sizeof(*scatter->lanes));
 	make_groups(scatter);
-	catalog_check(request->catalog, request->map, request->table, &scatter->check_waiter);
+	check_map(scatter);
 	start_groups(scatter);
 	maybe_finish(scatter); /* a table without shards */
 	return scatter;

@@ -21,7 +21,9 @@
 #include "merge/topk.h"
 #include "parser/plan.h"
 #include "proxy/catalog.h"
+#include "proxy/config.h"
 #include "proxy/description.h"
+#include "proxy/passes.h"
 #include "proxy/proxy.h"
 #include "proxy/shard_settings.h"
 
@@ -33,7 +35,9 @@ enum scatter_outcome {
 	SCATTER_CANCELLED, /* by scatter_cancel() */
 	SCATTER_FAILED,    /* a worker failed, refused or was too slow */
 	SCATTER_NO_CONNECTION,
+	SCATTER_UNLIKE,    /* a shard is not what the coordinator takes it for (signature.h) */
 	SCATTER_TOO_LARGE, /* more rows than merge_memory */
+	SCATTER_SHORT,     /* an index scan was cut short, and that is to be an error */
 };
 
 struct scatter_request {
@@ -42,9 +46,10 @@ struct scatter_request {
 	struct catalog *catalog;
 	struct plan *plan;
 	struct description *description;
-	const struct shard_settings *settings; /* what must hold on the workers */
+	struct shard_settings *settings; /* what must hold on the workers */
 	struct budget budget;
 	uint64_t limit, offset;
+	enum config_short_answer short_answer;
 	const char *user;
 	const char *database;
 	/* middle of the Bind, as in struct worker_query */
@@ -61,17 +66,12 @@ struct scatter_result {
 	uint64_t rows;     /* in it */
 	uint64_t received; /* rows that the shards sent */
 	unsigned lanes;
-	uint64_t merge_us; /* for merging them, if it was to be timed */
-	bool refilled;     /* shards were asked a second time, without their index */
-	char why[160];     /* for the log: which worker, SQLSTATE; never a message's text */
+	uint64_t merge_us;           /* for merging them, if it was to be timed */
+	unsigned refilled;           /* shards whose answer was short: asked without their index */
+	unsigned accepted;           /* or left at that */
+	const struct passes *passes; /* SCATTER_OK: how each shard was asked; during done() */
+	char why[160]; /* for the log: which worker, SQLSTATE; never a message's text */
 };
-
-/* What must hold on a worker for the query: the first pass, or the exact one. */
-struct settings *scatter_settings(const struct scatter_request *request,
-                                  const struct worker_facts *facts, bool exact);
-/* The coordinator's type OIDs as that worker's node has them: the caller's to free. */
-uint32_t *scatter_node_types(const struct shardmap *map, const struct worker *worker,
-                             const uint32_t *coordinator_types, unsigned count);
 
 typedef void scatter_done_fn(void *owner, struct scatter_result *result);
 

@@ -10,6 +10,7 @@
 #include "parser/prefilter.h"
 #include "proxy/own_setting.h"
 #include "proxy/session.h"
+#include "proxy/verdict.h"
 
 static void fall_back(struct session *session)
 {
@@ -66,9 +67,12 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 	if (route_may_retry(session, refusal)) {
 		prepare(session);
-	} else if (refusal == REFUSAL_cancelled || refusal == REFUSAL_failed) {
+	} else if (verdict_fails(refusal) || refusal == REFUSAL_failed) {
 		route_refused(session, refusal);
-		session_fail(session, refusal == REFUSAL_cancelled ? route_error(session) : NULL,
+		session_fail(session,
+		             verdict_fails(refusal)
+		                 ? verdict_error(refusal, session->route.timed_out)
+		                 : NULL,
 		             put_ready);
 	} else if (refusal != REFUSAL_none) {
 		refuse(session, refusal);
@@ -82,7 +86,7 @@ static void on_executed(struct session *session, enum refusal refusal)
 
 static void on_prepared(struct session *session, enum refusal refusal)
 {
-	if (refusal == REFUSAL_cancelled || refusal == REFUSAL_failed)
+	if (verdict_fails(refusal) || refusal == REFUSAL_failed)
 		on_executed(session, refusal);
 	else if (refusal != REFUSAL_none)
 		refuse(session, refusal);

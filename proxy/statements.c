@@ -45,6 +45,7 @@ static void free_portal(struct portal *portal)
 static void free_statement(struct statement *statement)
 {
 	description_unref(statement->described);
+	settings_unref(statement->read_under);
 	free(statement->name);
 	free(statement->parse);
 	free(statement->types);
@@ -94,6 +95,12 @@ bool statements_have_room(const struct statements *statements, size_t len, unsig
 {
 	return HASH_COUNT(statements->by_name) + HASH_COUNT(statements->portals) < max_count &&
 	       statements->bytes + len <= max_bytes;
+}
+
+void statements_note_settings(struct statement *statement, struct settings *settings)
+{
+	if (!statement->read_under && settings)
+		statement->read_under = settings_ref(settings);
 }
 
 struct statement *statements_find(struct statements *statements, const char *name)

@@ -16,6 +16,7 @@
 
 #include "merge/topk.h"
 #include "proxy/description.h"
+#include "proxy/settings.h"
 #include "proxy/wire.h"
 
 struct statement {
@@ -29,6 +30,7 @@ struct statement {
 	bool handed_over;  /* the coordinator has it by a hidden Parse */
 	uint64_t sequence; /* of its Parse among those sent to the coordinator */
 	struct description *described; /* what the client was told, NULL if nothing */
+	struct settings *read_under;   /* the settings when it was parsed, NULL: not known */
 	unsigned lifted;               /* literals lifted: parameters that are not the client's */
 	UT_hash_handle hh;
 };
@@ -65,6 +67,11 @@ bool statements_have_room(const struct statements *statements, size_t len, unsig
                           size_t max_bytes);
 /* Keeps a copy of the Parse message; replaces one of the same name. NULL if malformed. */
 struct statement *statements_add(struct statements *statements, const uint8_t *message, size_t len);
+/*
+ * Literals are read when a statement is parsed: '02-03-2025' stays the day it was then, whatever
+ * becomes of DateStyle. The first that is noted counts; NULL is not.
+ */
+void statements_note_settings(struct statement *statement, struct settings *settings);
 struct statement *statements_find(struct statements *statements, const char *name);
 void statements_drop(struct statements *statements, const char *name); /* and its portals */
 void statements_drop_all(struct statements *statements);

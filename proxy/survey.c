@@ -135,18 +135,12 @@ static void next_node(struct survey *survey)
 	const struct survey_request *request = &survey->request;
 	const struct shardmap_shard *shards = request->table->shards;
 	const struct shardmap_node *node = shardmap_node(request->map, shards[survey->next].node);
-	const char *database = node->database ? node->database : survey->database;
 	struct worker *worker;
 
 	survey->end = survey->next;
 	while (survey->end < request->end && shards[survey->end].node == shards[survey->next].node)
 		survey->end++;
-	if (node->coordinator)
-		survey->pool =
-		    pools_get(survey->proxy->pools, NULL, 0, survey->database, survey->user);
-	else
-		survey->pool =
-		    pools_get(survey->proxy->pools, node->host, node->port, database, survey->user);
+	survey->pool = pools_of_node(survey->proxy->pools, node, survey->database, survey->user);
 	worker = pool_take(survey->pool, &survey->waiter);
 	if (worker)
 		ask(survey, worker);

@@ -313,6 +313,15 @@ static bool on_bind_complete(struct worker *worker)
 	return true;
 }
 
+static bool on_notice(struct worker *worker)
+{
+	const struct step *step = steps_first(&worker->steps);
+
+	if (worker->job && worker->job->on_notice && step && step->kind == STEP_QUERY)
+		worker->job->on_notice(worker->owner);
+	return true;
+}
+
 /* False: out of order or malformed. */
 static bool on_message(struct worker *worker, uint8_t type, const uint8_t *body, size_t len)
 {
@@ -341,6 +350,7 @@ static bool on_message(struct worker *worker, uint8_t type, const uint8_t *body,
 	case WIRE_BE_ReadyForQuery:
 		return on_ready_for_query(worker, body, len);
 	case WIRE_BE_NoticeResponse:
+		return on_notice(worker);
 	case WIRE_BE_ParameterStatus:
 	case WIRE_BE_NotificationResponse:
 		return true;
@@ -355,7 +365,7 @@ static void dispatch(void *owner)
 	struct iobuf *in = &worker->stream.in;
 
 	worker->dispatching = true;
-	while (!worker->gone && !worker->lost && !worker->stream.paused) {
+	while (!worker->gone && !worker->lost) {
 		const uint8_t *message = iobuf_head(in);
 		size_t have = iobuf_len(in), total;
 		uint8_t type;
@@ -433,14 +443,19 @@ void worker_begin(struct worker *worker, const struct worker_job *job, void *own
 	}
 }
 
+/* What will hold for the next query of the pipeline. */
+static struct settings *settings_of_next(const struct worker *worker)
+{
+	return worker->pending ? worker->pending : worker->applied;
+}
+
 static struct prepared_statement *prepare(struct worker *worker, const struct worker_query *query)
 {
 	struct iobuf *out = &worker->stream.out;
 	struct prepared_statement *statement, *evicted;
 	bool is_new;
 
-	statement = prepared_get(worker->prepared, query,
-	                         worker->pending ? worker->pending : worker->applied, &is_new);
+	statement = prepared_get(worker->prepared, query, settings_of_next(worker), &is_new);
 	if (!is_new)
 		return statement;
 	wire_put_parse(out, statement->name, query->sql, query->sql_len, query->ntypes,
@@ -491,20 +506,21 @@ void worker_query(struct worker *worker, const struct worker_query *query)
 void worker_apply(struct worker *worker, struct settings *settings)
 {
 	struct worker_query query = {.id = WORKER_NO_QUERY};
+	struct settings *now = settings_of_next(worker);
 	struct iobuf sql, parameters;
 
-	assert(worker->job && !worker->synced && !worker->pending);
-	if (worker->lost || (worker->applied && settings_equal(worker->applied, settings)))
+	assert(worker->job && !worker->synced);
+	if (worker->lost || (now && settings_equal(now, settings)))
 		return;
 	iobuf_init(&sql);
 	iobuf_init(&parameters);
-	/* nothing to change: more is applied than wanted, which is as good, and known */
-	if (settings_change(worker->applied, settings, &sql, &parameters)) {
+	if (settings_change(now, settings, &sql, &parameters)) {
 		query.sql = (const char *)iobuf_head(&sql);
 		query.sql_len = iobuf_len(&sql);
 		query.parameters = iobuf_head(&parameters);
 		query.parameters_len = iobuf_len(&parameters);
 		put_query(worker, &query, STEP_SETTINGS);
+		settings_unref(worker->pending);
 		worker->pending = settings_ref(settings);
 	}
 	iobuf_fini(&sql);
@@ -540,29 +556,6 @@ void worker_cancel(struct worker *worker)
 {
 	if (worker->job && worker->steps.count > 0 && !worker->lost)
 		pq_link_cancel(worker->link, on_cancelled, worker);
-}
-
-void worker_pause(struct worker *worker)
-{
-	if (!worker->lost)
-		stream_pause(&worker->stream);
-}
-
-static void dispatch_waiting(void *owner)
-{
-	struct worker *worker = owner;
-
-	if (!worker->gone && !worker->lost)
-		dispatch(worker);
-}
-
-void worker_resume(struct worker *worker)
-{
-	if (worker->lost)
-		return;
-	stream_resume(&worker->stream);
-	if (iobuf_len(&worker->stream.in) > 0)
-		loop_defer(worker->loop, dispatch_waiting, worker);
 }
 
 /* ---- asking ---- */

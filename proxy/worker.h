@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "parser/names.h"
 #include "proxy/pq.h"
 #include "proxy/settings.h"
 
@@ -33,6 +34,8 @@ struct worker_job {
 	/* ReadyForQuery: the connection is idle; the job may begin again or give it back. Not
 	 * before a CancelRequest on its way has arrived, so that it cannot hit the next job. */
 	void (*on_ready)(void *owner);
+	/* The server gave a NoticeResponse while a query ran. NULL: not of interest. */
+	void (*on_notice)(void *owner);
 	/* The connection is gone or broke the protocol; it must be given back all the same. */
 	void (*on_lost)(void *owner, const char *why);
 };
@@ -65,7 +68,7 @@ void worker_abort(struct worker *worker, const char *why);
 
 /* Needs an idle worker; if it was lost meanwhile, on_lost follows worker_sync(). */
 void worker_begin(struct worker *worker, const struct worker_job *job, void *owner);
-/* Queues what makes `settings` hold, if they do not hold already. */
+/* Queues what makes `settings` hold for the queries that follow, if they do not already. */
 void worker_apply(struct worker *worker, struct settings *settings);
 /* Queues Parse (unless prepared already), Bind and Execute. */
 void worker_query(struct worker *worker, const struct worker_query *query);
@@ -73,9 +76,6 @@ void worker_query(struct worker *worker, const struct worker_query *query);
 void worker_sync(struct worker *worker);
 /* Asks the server to stop what it is doing (CancelRequest); the job still ends as usual. */
 void worker_cancel(struct worker *worker);
-/* Stops or goes on reading from the server. */
-void worker_pause(struct worker *worker);
-void worker_resume(struct worker *worker);
 
 /* Whoever keeps the worker (its pool) is told when it is lost while no job has it. */
 void worker_keep(struct worker *worker, void (*on_idle_lost)(void *keeper, const char *why),
@@ -85,13 +85,23 @@ void *worker_keeper(const struct worker *worker);
 bool worker_is_idle(const struct worker *worker);
 bool worker_is_lost(const struct worker *worker);
 
+/* What a server process has pgvector's settings at by itself: its configuration, its database's, its
+ * role's. Of those left at pgvector's defaults nothing is known: 0. */
+struct worker_index {
+	bool iterative_scans; /* it has settings for them */
+	int ef_search, probes;
+	int max_scan_tuples, max_probes;
+	double scan_mem_multiplier;
+};
+
 /* Facts of the node, read when it was connected (proxy/greeting.h). */
 struct worker_facts {
 	int vector_version; /* pgvector: major * 10000 + minor * 100 + patch; 0: not installed */
 	uint32_t vector_oid;
 	uint32_t halfvec_oid;
 	uint32_t sparsevec_oid;
-	bool iterative_scans; /* this server process has pgvector's settings for them */
+	struct names strangers; /* built-in names that mean something else as well there */
+	struct worker_index index;
 	/* Something that we know was not known there, or inconsistent (SQLSTATEs 42…, XX…): the
 	 * extension may have been made anew. */
 	bool doubtful;

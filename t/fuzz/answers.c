@@ -19,7 +19,7 @@ struct known {
 };
 
 static const struct known known[] = {
-    {"array_in(", 5, "0.8.0|90001|90002|90003|f"},
+    {"array_in(", 6, "0.8.0|90001|90002|90003|f|repeatable read"},
     {"pg_catalog.pg_extension e JOIN", 4,
      "citus|public|~|~\nvector|public|vector|90001\nvector|public|halfvec|90002"},
     {"FROM pg_catalog.pg_dist_partition p JOIN", 6,
@@ -31,22 +31,22 @@ static const struct known known[] = {
      "1000|1|id|20|t\n1000|2|name|25|t\n1000|3|e|90001|f\n1001|1|e|90001|f"},
     {"provariadic", 2, "abs|1\nlower|1\nl2_distance|2"},
     {"SELECT DISTINCT o.oprname", 1, ""},
-    {"hashtextextended", 8, "1|2|3|4|5|6|7|8"},
+    {"hashtextextended", 13, "1|2|3|4|5|6|7|8|9|10|11|12|13"},
     {"rolpassword", 2, ANSWERS_USER "|" ANSWERS_VERIFIER},
     {"pg_get_indexdef", 7, "0|hnsw|e||vector_l2_ops|m=16|t\n1|hnsw|e||vector_l2_ops|m=8|f"},
     {"set_config(", 1, "on"},
 };
 
 static const char facts_settings[] =
-    "\"$user\", public|UTF8|ISO, MDY|postgres|UTC|1|hex|off|on|0|0|4MB|on|auto|on|on|on|on"
-    "|read committed|on|~|~|~|40|off|20000|1|1|off|~|~|32768";
+    "\"$user\", public|UTF8|ISO, MDY|postgres|UTC|Default|1|hex|C|off|on|on|notice|0|0|4MB|on|auto"
+    "|on|on|on|on|on|read committed|safe_encoding|~|off|~|~|~|~|40|off|20000|1|1|off|~|~|32768";
 
 static void answer_facts(const char *table, const char *user, struct answer_shape *shape)
 {
 	bool known_table = strcmp(table, "items") == 0 || strcmp(table, "public.items") == 0;
 
-	shape->nfields = 6 + 18 + 14;
-	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|f|%s",
+	shape->nfields = 8 + 23 + 17;
+	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|f|f|t|%s",
 	         known_table ? "1000" : "~", known_table ? "t" : "~", known_table ? "f" : "~", user,
 	         user, facts_settings);
 }

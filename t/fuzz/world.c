@@ -24,6 +24,7 @@
 #include "proxy/pool.h"
 #include "proxy/pq.h"
 #include "proxy/session.h"
+#include "proxy/signature.h"
 #include "proxy/verifiers.h"
 #include "proxy/wire.h"
 
@@ -240,6 +241,7 @@ static void open_proxy(struct world *world)
 	proxy->plans = plancache_new(100, 1 << 20);
 	proxy->descriptions = descriptions_new(100);
 	proxy->notices = notices_new(proxy);
+	proxy->signatures = signatures_new();
 }
 
 void world_open(struct world *world, const char *const *options)
@@ -268,6 +270,7 @@ static void close_proxy(struct proxy *proxy)
 	while (proxy->sessions)
 		session_close(proxy->sessions, "shutdown");
 	cancel_end_all(proxy);
+	signatures_free(proxy->signatures);
 	notices_free(proxy->notices);
 	lingers_free(proxy->lingers);
 	verifiers_free(proxy->verifiers);

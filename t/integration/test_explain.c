@@ -157,7 +157,7 @@ Test(explain, analyze_runs_the_query)
 	                 "COSTS 0) SELECT id FROM items WHERE label = 3 AND id < 60 "
 	                 "ORDER BY embedding <-> '" Q8 "' LIMIT 20");
 	has(plan, "Top-K Merge on public.items  (actual rows=6 loops=1)\n");
-	has(plan, "\n  Refills: 1\n");
+	has(plan, "\n  Refills: 8\n");
 	has(plan, "\n  Rows from Shards: 6\n");
 	cr_assert_eq(count(plan, "->  Shard "), 8, "%s", plan);
 	has(plan, "Buffers: shared hit=");

@@ -207,7 +207,7 @@ Test(recall, trap_03_filter_of_one_percent_on_an_indexed_expression)
 /* Both sides scan the same indexes by the same settings, which let them miss rows: else a
  * loss would not be seen. Not one query may find less. */
 static void not_below(const char *test, const char *distance, const char *setting,
-                      const char *value)
+                      const char *value, bool configured)
 {
 	struct sets sets;
 	struct recall_kind kind;
@@ -219,6 +219,7 @@ static void not_below(const char *test, const char *distance, const char *settin
 	kind.distance = distance;
 	kind.setting = setting;
 	kind.value = value;
+	kind.configured = configured;
 	kind.queries = 100;
 	recall_measure(&kind, &pair);
 	if (instance_shared()->pid) {
@@ -231,18 +232,26 @@ static void not_below(const char *test, const char *distance, const char *settin
 
 Test(recall, not_below_the_coordinator)
 {
-	not_below("not_below_the_coordinator", "embedding <->", "hnsw.ef_search", "10");
+	not_below("not_below_the_coordinator", "embedding <->", "hnsw.ef_search", "10", false);
 }
 
 Test(recall, not_below_the_coordinator_on_an_indexed_expression)
 {
 	not_below("not_below_the_coordinator_on_an_indexed_expression",
-	          "embedding::halfvec(784) <=>", "hnsw.ef_search", "10");
+	          "embedding::halfvec(784) <=>", "hnsw.ef_search", "10", false);
 }
 
 Test(recall, not_below_the_coordinator_by_ivfflat)
 {
-	not_below("not_below_the_coordinator_by_ivfflat", "embedding <=>", "ivfflat.probes", "2");
+	not_below("not_below_the_coordinator_by_ivfflat", "embedding <=>", "ivfflat.probes", "2",
+	          false);
+}
+
+/* What the workers are configured to counts as it does for the coordinator's own queries. */
+Test(recall, not_below_the_coordinator_by_the_workers_configuration)
+{
+	not_below("not_below_the_coordinator_by_the_workers_configuration", "embedding <=>",
+	          "ivfflat.probes", "4", true);
 }
 
 /* As many rows as asked for, whatever ef_search is; in order, none twice. */

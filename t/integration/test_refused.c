@@ -150,6 +150,34 @@ Test(refused, errors_of_a_row)
 	oracle_close(&oracle);
 }
 
+static void count_notice(void *arg, const PGresult *notice)
+{
+	(void)notice;
+	++*(int *)arg;
+}
+
+/* What a worker would say is said by the coordinator. */
+Test(refused, notices_of_a_row)
+{
+	const char *sql =
+	    "SELECT id FROM items WHERE 'fat' <> left(name, 0)::tsquery " DISTANCE " LIMIT 5";
+	int notices[2] = {0, 0};
+	struct oracle oracle;
+	PGconn *conns[2];
+
+	oracle_open(&oracle);
+	conns[0] = oracle.direct;
+	conns[1] = oracle.proxy;
+	for (int i = 0; i < 2; i++) {
+		PQsetNoticeReceiver(conns[i], count_notice, &notices[i]);
+		PQclear(PQexec(conns[i], sql));
+	}
+	instance_expect(oracle.instance, "worker", sql);
+	cr_assert_gt(notices[0], 0);
+	cr_assert_eq(notices[1], notices[0]);
+	oracle_close(&oracle);
+}
+
 Test(refused, several_statements)
 {
 	struct oracle oracle;

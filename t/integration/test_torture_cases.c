@@ -33,3 +33,30 @@ Test(torture_cases, the_second_pass_does_not_use_the_plan_of_the_first)
 	             60);
 	PQfinish(conn);
 }
+
+/* They are lifted as $1 and so on: which is the client's own, used or not. */
+Test(torture_cases, declared_types_are_not_those_of_literals)
+{
+	static const char sql[] = "SELECT id FROM case_types ORDER BY v <-> '[1,2]' LIMIT 3";
+	PGconn *conn = instance_connect(instance_shared(), NULL);
+	Oid type = 0;
+	const char *value = "7";
+	PGresult *result;
+
+	cluster_shard("case_types", "id int, v vector(2)", "HASH (id)", 2, 0);
+	cluster_run_on(CLUSTER_COORDINATOR,
+	               "INSERT INTO case_types SELECT i, '[1,2]' FROM generate_series(1, 9) i");
+	result = PQprepare(conn, "", sql, 1, &type);
+	cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42P18");
+	PQclear(result);
+	type = 20;
+	PQclear(PQprepare(conn, "", sql, 1, &type));
+	result = PQdescribePrepared(conn, "");
+	cr_assert_eq(PQnparams(result), 1);
+	cr_assert_eq(PQparamtype(result, 0), 20);
+	PQclear(result);
+	result = PQexecPrepared(conn, "", 1, &value, NULL, NULL, 0);
+	cr_assert_eq(PQntuples(result), 3, "%s", PQerrorMessage(conn));
+	PQclear(result);
+	PQfinish(conn);
+}

@@ -110,6 +110,27 @@ Test(transaction, trap_10_own_writes_are_seen)
 	expect_written(instance, "GRANT SELECT ON items TO PUBLIC", NULL);
 }
 
+/* What a foreign table is read from may be a view that writes; it takes no lock to tell it. */
+Test(transaction, trap_10_a_foreign_table_that_writes)
+{
+	PGconn *conn;
+
+	if (cluster_is_citus())
+		return;
+	cluster_run_on(CLUSTER_WORKER1,
+	               "CREATE OR REPLACE FUNCTION noting() RETURNS int LANGUAGE sql"
+	               " SET search_path = public AS"
+	               " $$INSERT INTO public.items_0 (id, embedding) VALUES (999999, '" Q8 "')"
+	               " RETURNING id$$;"
+	               "CREATE OR REPLACE VIEW noted AS SELECT public.noting() AS id");
+	conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	cluster_run(conn, "DROP FOREIGN TABLE IF EXISTS noted;"
+	                  "CREATE FOREIGN TABLE noted (id int) SERVER worker1"
+	                  " OPTIONS (schema_name 'public')");
+	PQfinish(conn);
+	expect_written(instance_shared(), "SELECT * FROM noted", "999999");
+}
+
 Test(transaction, a_write_by_copy_is_seen)
 {
 	struct instance *instance = instance_shared();

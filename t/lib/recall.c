@@ -106,16 +106,17 @@ static void set_on_workers(const char *setting, const char *value)
  * pgtopk hears of the setting by its client's session, the coordinator by its workers' sessions:
  * those are begun, then nothing of it is left behind.
  */
-static void connect(const struct recall_kind *kind, PGconn *conns[2])
+static void connect(const struct recall_kind *kind, const struct instance *instance,
+                    PGconn *conns[2])
 {
-	conns[0] = instance_connect(instance_shared(), "options='-c enable_seqscan=off'");
+	conns[0] = instance_connect(instance, "options='-c enable_seqscan=off'");
 	conns[1] = cluster_connect(CLUSTER_COORDINATOR, NULL);
 	set_on_workers("enable_seqscan", "off");
 	if (kind->setting)
 		set_on_workers(kind->setting, kind->value);
 	cluster_run(conns[1], text("SELECT count(*) FROM %s", kind->table));
 	set_on_workers("enable_seqscan", NULL);
-	if (kind->setting) {
+	if (kind->setting && !kind->configured) {
 		set_on_workers(kind->setting, NULL);
 		cluster_run(conns[0], text("SET %s = %s", kind->setting, kind->value));
 	}
@@ -123,11 +124,15 @@ static void connect(const struct recall_kind *kind, PGconn *conns[2])
 
 void recall_measure(const struct recall_kind *kind, struct recall_pair *pair)
 {
-	struct instance *instance = instance_shared();
+	struct instance *instance = instance_shared(), own;
 	PGconn *conns[2];
 
 	memset(pair, 0, sizeof(*pair));
-	connect(kind, conns);
+	if (kind->configured) { /* workers' connections that were made under it */
+		instance_start(&own, NULL);
+		instance = &own;
+	}
+	connect(kind, instance, conns);
 	instance_skip_log(instance);
 	for (unsigned i = 0; i < kind->queries; i++) {
 		unsigned wanted, found;
@@ -145,6 +150,10 @@ void recall_measure(const struct recall_kind *kind, struct recall_pair *pair)
 	       pair->direct.rows, pair->proxy.wanted);
 	PQfinish(conns[0]);
 	PQfinish(conns[1]);
+	if (kind->configured) {
+		set_on_workers(kind->setting, NULL);
+		instance_stop(&own);
+	}
 }
 
 void recall_expect(const struct recall_kind *kind, double least)

@@ -24,6 +24,7 @@ struct recall_kind {
 	unsigned queries;
 	/* A setting of both sides, by which an index can be made to miss rows; or NULL. */
 	const char *setting, *value;
+	bool configured; /* the workers', by their configuration: pgtopk's client does not set it */
 	/* The query's vector as text, valid until the next call. */
 	const char *(*vector)(const void *owner, unsigned query);
 	const void *owner;

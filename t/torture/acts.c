@@ -16,7 +16,9 @@ static const struct setting settings[] = {
     {"IntervalStyle", {"iso_8601", "postgres_verbose", "sql_standard", "postgres"}},
     {"extra_float_digits", {"-5", "0", "3", "1"}},
     {"bytea_output", {"escape", "hex"}},
-    {"search_path", {"public", "\"other s\", public", "public, far", "\"$user\", public"}},
+    {"search_path",
+     {"public", "\"other s\", public", "public, far", "\"$user\", public",
+      "\"other s\", public, pg_catalog"}},
     {"client_encoding", {"LATIN1", "UTF8", "SQL_ASCII", "EUC_JP"}},
     {"enable_seqscan", {"off", "on"}},
     {"enable_indexscan", {"off", "on"}},
@@ -40,6 +42,40 @@ static const struct setting settings[] = {
     {"backslash_quote", {"on", "off", "safe_encoding"}},
     {"lock_timeout", {"10s", "0"}},
     {"client_min_messages", {"warning", "notice"}},
+    {"row_security", {"off", "on"}},
+    {"enable_bitmapscan", {"off", "on"}},
+    {"default_text_search_config", {"simple", "english"}},
+    {"quote_all_identifiers", {"on", "off"}},
+    {"lc_time", {"C", "POSIX"}},
+    {"ivfflat.iterative_scan", {"off", "relaxed_order"}},
+};
+
+/* In other words than SET name = value. */
+static const char *const worded[] = {
+    "SET TIME ZONE 'Europe/Paris'",
+    "SET TIME ZONE INTERVAL '-08:30' HOUR TO MINUTE",
+    "SET TIME ZONE LOCAL",
+    "SET NAMES 'LATIN1'",
+    "SET NAMES 'UTF8'",
+    "SET SCHEMA 'public'",
+    "SET SCHEMA 'other s'",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "SET datestyle TO DEFAULT",
+    "SET hnsw.ef_search TO DEFAULT",
+    "SET SESSION DateStyle FROM CURRENT",
+    "BEGIN; SAVEPOINT b; SET DateStyle = 'German'; ROLLBACK TO b; COMMIT",
+    "BEGIN; SAVEPOINT b; SET TimeZone = 'Asia/Tokyo'; RELEASE b; COMMIT",
+    "BEGIN; SET LOCAL TimeZone = 'Asia/Tokyo'; SET TimeZone = 'UTC'; COMMIT",
+    "BEGIN; SET LOCAL search_path = \"other s\"; SAVEPOINT b; RESET search_path; ROLLBACK TO b",
+    "UPDATE pg_settings SET setting = 'SQL, DMY' WHERE name = 'DateStyle'",
+    "DO $$ BEGIN SET DateStyle = 'German'; RAISE division_by_zero; EXCEPTION WHEN "
+    "division_by_zero THEN NULL; END $$",
+    "DO $$ BEGIN SET LOCAL IntervalStyle = 'iso_8601'; END $$",
+    "SELECT set_config('bytea_output', 'escape', true), 1/0",
+    "SET LOCAL ROLE " WORLD_ROLE,
+    "SET ROLE NONE",
 };
 
 static const char *value_of(const struct setting *setting, struct dice *dice)
@@ -69,6 +105,8 @@ const char *session_setting(struct arena *arena, struct dice *dice)
 	const char *value = written(arena, setting, dice);
 	const char *literal = value_literal(arena, value_of(setting, dice));
 
+	if (dice_chance(dice, 15))
+		return DICE_PICK(dice, worded);
 	switch (dice_below(dice, 12)) {
 	case 0:
 		return arena_printf(arena, "SET LOCAL %s = %s", setting->name, value);
@@ -86,9 +124,8 @@ const char *session_setting(struct arena *arena, struct dice *dice)
 	case 5:
 		return arena_printf(arena, "BEGIN; SET %s = %s; %s", setting->name, value,
 		                    dice_chance(dice, 50) ? "ROLLBACK" : "COMMIT");
-	case 6: /* pgvector's are not known before it is loaded, which routing puts off */
-		return arena_printf(arena, "SHOW %s",
-		                    strchr(setting->name, '.') ? "DateStyle" : setting->name);
+	case 6:
+		return arena_printf(arena, "SHOW %s", setting->name);
 	default:
 		return arena_printf(arena, "SET %s = %s", setting->name, value);
 	}
@@ -210,7 +247,7 @@ const char *session_write(struct script *script, struct dice *dice, bool only_ne
 	const struct world_column *column = &table->columns[2];
 	struct arena *arena = script->arena;
 	const char *vector = value_literal(
-	    arena, value_vector(dice, arena, column->vector, column->dimensions, true));
+	    arena, value_vector(dice, arena, column->vector, column->dimensions, !column->tame));
 
 	script->writes = true;
 	switch (only_new ? 0 : dice_below(dice, 5)) {

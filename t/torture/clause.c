@@ -65,6 +65,8 @@ static const char *value_of(struct question *question, struct dice *dice,
 	if (wants_parameter(question, dice)) {
 		uint32_t type = dice_chance(dice, 40) ? kind->oid : 0;
 
+		question_tag(question, arena_printf(question->arena, "%sparameter %s",
+		                                    kind->oid ? "" : "!", kind->column));
 		literal = add_parameter(question, dice, text, type, 0);
 		return dice_chance(dice, 25)
 		           ? arena_printf(question->arena, "%s::%s", literal, kind->type)
@@ -98,6 +100,24 @@ const char *clause_column(struct question *question, struct dice *dice,
 
 /* ---- distances ---- */
 
+static const char *vector_parameter(struct question *question, struct dice *dice,
+                                    enum value_vector kind, const char *text)
+{
+	bool typed = dice_chance(dice, 30);
+	const char *name = add_parameter(question, dice, text,
+	                                 !typed              ? 0
+	                                 : kind == VALUE_BIT ? 1560
+	                                                     : QUESTION_VECTOR_TYPE(kind),
+	                                 0);
+	struct question_parameter *parameter = &question->parameters[question->nparameters - 1];
+
+	if (text && dice_chance(dice, 40))
+		parameter->binary =
+		    value_vector_binary(question->arena, kind, text, &parameter->binary_len);
+	question_tag(question, parameter->binary ? "binary vector" : "text vector");
+	return name;
+}
+
 static const char *query_vector(struct question *question, struct dice *dice,
                                 const struct world_column *column)
 {
@@ -111,9 +131,7 @@ static const char *query_vector(struct question *question, struct dice *dice,
 	if (dice_chance(dice, 3))
 		text = dice_chance(dice, 70) ? NULL : "[1,";
 	if (wants_parameter(question, dice)) {
-		literal = add_parameter(
-		    question, dice, text,
-		    column->vector == VALUE_BIT && dice_chance(dice, 30) ? 1560 : 0, 0);
+		literal = vector_parameter(question, dice, column->vector, text);
 		return dice_chance(dice, 40) ? arena_printf(arena, "%s::%s", literal, type)
 		                             : literal;
 	}
@@ -142,14 +160,57 @@ static const char *query_vector(struct question *question, struct dice *dice,
 	}
 }
 
+/* As an index on an expression is asked: another type, fewer bits, a part. */
+static const char *cast_distance(struct question *question, struct dice *dice,
+                                 const struct world_column *column)
+{
+	/* 1: the column, 2: its dimensions, 3: the query vector */
+	static const char *const forms[][2] = {
+	    {"cast to halfvec", "%1$s::halfvec(%2$u) <-> %3$s::halfvec(%2$u)"},
+	    {"cast to halfvec", "(%1$s::halfvec(%2$u)) <=> %3$s::halfvec(%2$u)"},
+	    {"cast to halfvec", "%1$s::halfvec(%2$u) <#> %3$s"},
+	    {"cast to sparsevec", "%1$s::sparsevec(%2$u) <-> %3$s::vector::sparsevec(%2$u)"},
+	    {"quantized", "binary_quantize(%1$s)::bit(%2$u) <~> binary_quantize(%3$s::vector)"},
+	    {"quantized",
+	     "binary_quantize(%1$s)::bit(%2$u) <%%> binary_quantize(%3$s::vector)::bit(%2$u)"},
+	    {"normalized", "l2_normalize(%1$s::vector(%2$u)) <-> l2_normalize(%3$s::vector)"},
+	    {"subvector", "subvector(%1$s, 1, %2$u) <-> subvector(%3$s::vector, 1, %2$u)"},
+	    {"!expression", "(%1$s + %3$s::vector(%2$u)) <-> %3$s"},
+	    {"!expression", "(%1$s <-> %3$s) * %2$u"},
+	    {"!expression", "%2$u - (%1$s <=> %3$s)"},
+	    {"!expression", "-(%1$s <#> %3$s::vector(%2$u))"},
+	};
+	unsigned form = dice_below(dice, sizeof(forms) / sizeof(forms[0]));
+	unsigned dimensions = column->dimensions;
+	const char *left, *right;
+
+	if (column->vector != VALUE_VECTOR || column->domain)
+		return NULL;
+	left = clause_column(question, dice, column);
+	right = value_literal(question->arena, value_vector(dice, question->arena, VALUE_VECTOR,
+	                                                    dimensions, dice_chance(dice, 20)));
+	question_tag(question, forms[form][0]);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	return arena_printf(question->arena, forms[form][1], left, dimensions, right);
+#pragma GCC diagnostic pop
+}
+
 const char *clause_distance(struct question *question, struct dice *dice)
 {
 	const struct world_column *column = world_vector(question->table, dice);
 	const struct value_vector_kind *kind = &value_vectors[column->vector];
 	const char *operator= kind->distances[dice_below(dice, kind->ndistances)];
-	const char *left = clause_column(question, dice, column);
-	const char *right = query_vector(question, dice, column);
+	const char *left,
+	    *right = dice_chance(dice, 12) ? cast_distance(question, dice, column) : NULL;
 
+	if (right)
+		return right;
+	left = clause_column(question, dice, column);
+	right = query_vector(question, dice, column);
+	question_tag(question, arena_printf(question->arena, "%s %s", kind->type, operator));
+	if (column->domain)
+		question_tag(question, "!domain of vector");
 	if (dice_chance(dice, 3))
 		operator= "<->";
 	if (dice_chance(dice, 8) && column->vector != VALUE_BIT)
@@ -256,6 +317,9 @@ const char *clause_target(struct question *question, struct dice *dice)
 	case 13:
 		return expression_of(question, dice, column, clause_column(question, dice, column));
 	default:
+		question_tag(question,
+		             arena_printf(question->arena, "%starget %s",
+		                          column->kind->oid ? "" : "!", column->kind->column));
 		return clause_column(question, dice, column);
 	}
 }
@@ -366,10 +430,19 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 	                                  "'4'::int2",
 	                                  "(5)"};
 	unsigned most = offset ? 12 : dice_chance(dice, 80) ? 20 : 200;
+	bool many = question->table->rows > WORLD_ROWS_MAX && dice_chance(dice, 40);
 	const char *text;
 
-	if (dice_chance(dice, 5))
-		return DICE_PICK(dice, odd);
+	if (dice_chance(dice, 5)) {
+		text = DICE_PICK(dice, odd);
+		question_tag(question, arena_printf(question->arena, "!%s %s",
+		                                    offset ? "OFFSET" : "LIMIT", text));
+		return text;
+	}
+	if (many)
+		most = offset ? 1500 : WORLD_MANY_ROWS;
+	if (many && !offset)
+		question_tag(question, "limit of many");
 	text = arena_printf(question->arena, "%u", dice_below(dice, most) + !offset);
 	if (wants_parameter(question, dice)) {
 		static const uint32_t types[] = {0, 0, 20, 23, 21};
@@ -379,6 +452,9 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 
 		if (dice_chance(dice, 8) && type == 0)
 			text = DICE_PICK(dice, strange);
+		if (!offset)
+			question_tag(question,
+			             arena_printf(question->arena, "limit parameter %u", type));
 		return add_parameter(question, dice, text, type, type ? type : 20);
 	}
 	return text;
@@ -386,8 +462,31 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 
 const char *clause_limit(struct question *question, struct dice *dice)
 {
-	static const char *const fixed[] = {" FETCH FIRST ROW ONLY", " FETCH FIRST 3 ROWS ONLY",
-	                                    " LIMIT ALL", "", " FETCH FIRST 3 ROWS WITH TIES"};
+	static const char *const fixed[] = {" FETCH FIRST ROW ONLY",
+	                                    " FETCH FIRST 3 ROWS ONLY",
+	                                    " LIMIT ALL",
+	                                    "",
+	                                    " FETCH FIRST 3 ROWS WITH TIES",
+	                                    " LIMIT 5 OFFSET NULL",
+	                                    " OFFSET NULL LIMIT ALL",
+	                                    " LIMIT 3 OFFSET -0",
+	                                    " LIMIT 9223372036854775807 OFFSET 1",
+	                                    " LIMIT 2 OFFSET 9223372036854775807",
+	                                    " LIMIT 9223372036854775808",
+	                                    " LIMIT 1e1",
+	                                    " LIMIT 2147483648",
+	                                    " LIMIT 0x10",
+	                                    " LIMIT true::int",
+	                                    " LIMIT 4.5 OFFSET 0.5",
+	                                    " LIMIT '3' OFFSET '2'",
+	                                    " LIMIT ' 3 '",
+	                                    " LIMIT NULL::int8",
+	                                    " LIMIT CAST(NULL AS int2) OFFSET 1",
+	                                    " FETCH FIRST -1 ROWS ONLY",
+	                                    " FETCH NEXT 2 ROW ONLY",
+	                                    " OFFSET 1 ROW",
+	                                    " OFFSET 2 FETCH FIRST ROWS ONLY",
+	                                    " FOR READ ONLY LIMIT 2"};
 	struct arena *arena = question->arena;
 	const char *limit, *offset;
 
@@ -399,6 +498,7 @@ const char *clause_limit(struct question *question, struct dice *dice)
 		    arena, dice_chance(dice, 5) ? " FETCH FIRST (%s) ROWS ONLY" : " LIMIT %s",
 		    limit);
 	offset = count(question, dice, true);
+	question_tag(question, offset[0] == '$' ? "offset parameter" : "offset");
 	if (dice_chance(dice, 70))
 		return arena_printf(arena, " LIMIT %s OFFSET %s", limit, offset);
 	if (dice_chance(dice, 50))

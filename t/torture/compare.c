@@ -18,6 +18,13 @@ void compare_load(struct compare_oids *oids, PGconn *conn)
 	oids->result =
 	    PQexec(conn, "SELECT oid, oid::regtype::text FROM pg_type WHERE oid >= 16384");
 	cr_assert_eq(PQresultStatus(oids->result), PGRES_TUPLES_OK, "%s", PQerrorMessage(conn));
+	for (int i = 0; i < PQntuples(oids->result); i++) {
+		for (unsigned kind = 0; kind < VALUE_VECTORS; kind++) {
+			if (strcmp(PQgetvalue(oids->result, i, 1), value_vectors[kind].type) == 0)
+				oids->vectors[kind] =
+				    (uint32_t)strtoul(PQgetvalue(oids->result, i, 0), NULL, 10);
+		}
+	}
 }
 
 void compare_unload(struct compare_oids *oids)

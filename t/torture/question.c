@@ -7,6 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+void question_tag(struct question *question, const char *tag)
+{
+	for (unsigned i = 0; i < question->ntags; i++) {
+		if (strcmp(question->tags[i], tag) == 0)
+			return;
+	}
+	if (question->ntags < QUESTION_TAGS_MAX)
+		question->tags[question->ntags++] = tag;
+}
+
 /* ---- FROM ---- */
 
 static void choose_from(struct question *question, struct dice *dice)
@@ -31,8 +41,10 @@ static void choose_from(struct question *question, struct dice *dice)
 		question->from = arena_printf(arena, "%s AS \"An Alias\"", written);
 		break;
 	case 3:
-		if (dice_chance(dice, 30))
-			question->from = arena_printf(arena, "ONLY %s", written);
+		if (!dice_chance(dice, 30))
+			break;
+		question->from = arena_printf(arena, "ONLY %s", written);
+		question_tag(question, "!from ONLY");
 		break;
 	case 4:
 		if (dice_chance(dice, 30))
@@ -72,6 +84,8 @@ static void choose_first_key(struct question *question, struct dice *dice)
 	const char *distance = clause_distance(question, dice), *shown = distance;
 	const char *order = dice_chance(dice, 80) ? "" : choose_order(dice);
 
+	if (*order)
+		question_tag(question, arena_printf(arena, "order%s", order));
 	if (dice_chance(dice, 45) && question->ntargets < QUESTION_TARGETS_MAX) {
 		unsigned at = question->ntargets++;
 
@@ -127,10 +141,17 @@ static void choose_keys(struct question *question, struct dice *dice)
 		const struct world_column *column = world_column(question->table, dice);
 		const char *raw = clause_column(question, dice, column);
 
-		if (!column->kind->ordered && dice_chance(dice, 90))
+		if ((!column->kind->ordered || !value_is_key(column->kind)) &&
+		    dice_chance(dice, 80))
 			continue;
-		if (dice_chance(dice, 10))
+		if (dice_chance(dice, 10)) {
 			raw = clause_distance(question, dice);
+			question_tag(question, "key distance");
+		} else {
+			question_tag(question, arena_printf(question->arena, "%skey %s",
+			                                    value_is_key(column->kind) ? "" : "!",
+			                                    column->kind->column));
+		}
 		add_column_key(question, raw, choose_order(dice));
 	}
 	if (dice_chance(dice, 55)) {
@@ -154,7 +175,7 @@ static void choose_shape(struct question *question, struct dice *dice)
 	    {"WITH c AS MATERIALIZED (SELECT 1) ", ""},
 	    {"(", ") UNION ALL SELECT NULL WHERE false"},
 	    {"SELECT 'EXPLAIN', * FROM (", ") sub LIMIT 1"},
-	    {"", " FOR UPDATE"},
+	    {"", " FOR KEY SHARE"},
 	    {"", " FOR SHARE"},
 	    {"", " ; SELECT 1"},
 	    {"TABLE pg_am; ", ""},
@@ -167,6 +188,8 @@ static void choose_shape(struct question *question, struct dice *dice)
 	question->prefix = shapes[shape][0];
 	question->suffix = shapes[shape][1];
 	question->other_shape = shape > 2;
+	question_tag(question, arena_printf(question->arena, "%sshape %u",
+	                                    question->other_shape ? "!" : "", shape));
 }
 
 struct question *question_new(struct arena *arena, const struct world *world, struct dice *dice,

@@ -15,6 +15,9 @@
 #define QUESTION_CONDITIONS_MAX 4
 #define QUESTION_KEYS_MAX 4
 #define QUESTION_PARAMETERS_MAX 12
+#define QUESTION_TAGS_MAX 24
+/* As a parameter's type: that of pgvector, whose OID is another in each database. */
+#define QUESTION_VECTOR_TYPE(kind) (UINT32_C(0xffff0000) + (kind))
 
 struct question_key {
 	const char *raw;   /* over columns of the table */
@@ -49,6 +52,8 @@ struct question {
 	bool with_parameters;
 	unsigned nparameters;
 	struct question_parameter parameters[QUESTION_PARAMETERS_MAX];
+	unsigned ntags;
+	const char *tags[QUESTION_TAGS_MAX]; /* what coverage.h is to count it as */
 };
 
 struct question *question_new(struct arena *arena, const struct world *world, struct dice *dice,
@@ -57,6 +62,9 @@ const char *question_sql(const struct question *question);
 bool question_uses_parameters(const struct question *question);
 /* All rows, rank last; NULL: the shape has none. */
 const char *question_all_sql(const struct question *question);
+
+/* Text that lasts or is of an arena that does; the same one twice is one. */
+void question_tag(struct question *question, const char *tag);
 
 /* ---- for question.c's other half, clause.c ---- */
 

@@ -16,7 +16,7 @@ static const char *call_sql(const struct script_call *call)
 }
 
 static void put_parse(struct iobuf *out, const struct script_call *call, const char *statement,
-                      const char *sql, bool certain)
+                      const char *sql, bool certain, const uint32_t *vectors)
 {
 	uint32_t types[QUESTION_PARAMETERS_MAX];
 	unsigned count = call->question ? call->question->nparameters : 0;
@@ -25,6 +25,8 @@ static void put_parse(struct iobuf *out, const struct script_call *call, const c
 		const struct question_parameter *parameter = &call->question->parameters[i];
 
 		types[i] = certain && !parameter->type ? parameter->certain : parameter->type;
+		if (types[i] >= QUESTION_VECTOR_TYPE(0))
+			types[i] = vectors[types[i] - QUESTION_VECTOR_TYPE(0)];
 	}
 	wire_put_parse(out, statement, sql, strlen(sql), count, types);
 }
@@ -68,11 +70,10 @@ static unsigned width(const struct question *question)
 	return count;
 }
 
-/* With `rank`, a text comes behind the other columns. */
-static void put_formats(struct iobuf *out, const struct script_call *call, bool rank)
+/* With `rank`, a text comes behind the other columns, of which there are `count`. */
+static void put_formats(struct iobuf *out, const struct script_call *call, unsigned count,
+                        bool rank)
 {
-	unsigned count = width(call->question);
-
 	if (count == 0 || (call->format == 0 && !rank)) {
 		wire_put_u16(out, call->format == 0 ? 0 : 1);
 		if (call->format != 0)
@@ -87,24 +88,24 @@ static void put_formats(struct iobuf *out, const struct script_call *call, bool 
 }
 
 static void put_bind(struct iobuf *out, const struct script_call *call, const char *statement,
-                     const char *portal, bool rank)
+                     const char *portal, unsigned count, bool rank)
 {
 	size_t mark = wire_begin(out, WIRE_FE_Bind);
 
 	wire_put_string(out, portal);
 	wire_put_string(out, statement);
 	put_values(out, call->question);
-	put_formats(out, call, rank);
+	put_formats(out, call, count, rank);
 	wire_end(out, mark);
 }
 
-static void put_call(struct iobuf *out, const struct script_call *call)
+static void put_call(struct iobuf *out, const struct script_call *call, const uint32_t *vectors)
 {
 	if (call->parse)
-		put_parse(out, call, call->statement, call_sql(call), false);
+		put_parse(out, call, call->statement, call_sql(call), false, vectors);
 	if (call->describe_statement)
 		wire_put_describe(out, 'S', call->statement);
-	put_bind(out, call, call->statement, call->portal, false);
+	put_bind(out, call, call->statement, call->portal, width(call->question), false);
 	if (call->describe_portal)
 		wire_put_describe(out, 'P', call->portal);
 	wire_put_execute(out, call->portal, call->max_rows);
@@ -117,7 +118,7 @@ static void put_call(struct iobuf *out, const struct script_call *call)
 		               *call->portal ? call->portal : call->statement);
 }
 
-unsigned script_put(struct iobuf *out, const struct script_step *step)
+unsigned script_put(struct iobuf *out, const struct script_step *step, const uint32_t *vectors)
 {
 	unsigned syncs = 1;
 
@@ -126,7 +127,7 @@ unsigned script_put(struct iobuf *out, const struct script_step *step)
 		return syncs;
 	}
 	for (unsigned i = 0; i < step->ncalls; i++) {
-		put_call(out, &step->calls[i]);
+		put_call(out, &step->calls[i], vectors);
 		if (step->calls[i].sync) {
 			wire_put_bare(out, WIRE_FE_Sync);
 			syncs++;
@@ -136,10 +137,11 @@ unsigned script_put(struct iobuf *out, const struct script_step *step)
 	return syncs;
 }
 
-void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql)
+void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql,
+                    const uint32_t *vectors, unsigned columns)
 {
-	put_parse(out, call, "", sql, true);
-	put_bind(out, call, "", "", true);
+	put_parse(out, call, "", sql, true, vectors);
+	put_bind(out, call, "", "", columns, true);
 	wire_put_execute(out, "", 0);
 	wire_put_bare(out, WIRE_FE_Sync);
 }

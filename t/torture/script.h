@@ -17,6 +17,8 @@
 #define SCRIPT_CALLS_MAX 4
 #define SCRIPT_FORMATS_MAX 64
 
+struct ddl;
+
 struct script_call {
 	struct question *question; /* NULL: sql as it is */
 	const char *sql;
@@ -35,8 +37,9 @@ struct script_call {
 struct script_step {
 	unsigned who; /* 0 or 1: which session */
 	bool simple;
-	bool admin; /* the superuser does it, on a connection of its own */
-	bool skip;  /* taken out while shrinking */
+	bool admin;            /* the superuser does it, on a connection of its own */
+	const struct ddl *ddl; /* is that what it does? */
+	bool skip;             /* taken out while shrinking */
 	unsigned ncalls;
 	struct script_call calls[SCRIPT_CALLS_MAX];
 };
@@ -48,6 +51,7 @@ struct script {
 	const char *options; /* of the startup; may be NULL */
 	const char *before;  /* run by the superuser first, in both databases; may be NULL */
 	const char *after;
+	bool ddl;    /* the tables are not the same afterwards */
 	bool writes; /* rows are not the same afterwards, or are not while it runs */
 	unsigned nsteps;
 	struct script_step steps[SCRIPT_STEPS_MAX];
@@ -55,10 +59,13 @@ struct script {
 
 struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice);
 
-/* The messages of a step, and how many ReadyForQuery answer them. */
-unsigned script_put(struct iobuf *out, const struct script_step *step);
-/* Asks for all rows of a question with the call's formats: Parse, Bind, Execute, Sync. */
-void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql);
+/* The messages of a step, and how many ReadyForQuery answer them; vectors: OIDs of pgvector's types
+ * there. */
+unsigned script_put(struct iobuf *out, const struct script_step *step, const uint32_t *vectors);
+/* Asks for all rows of a question with the call's formats: Parse, Bind, Execute, Sync. So many
+ * columns had its answer. */
+void script_put_all(struct iobuf *out, const struct script_call *call, const char *sql,
+                    const uint32_t *vectors, unsigned columns);
 /* For people: what the step does. */
 void script_print(FILE *to, const struct script *script);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "t/torture/ddl.h"
 #include "t/torture/script.h"
 #include "t/torture/session.h"
 
@@ -14,6 +15,7 @@ struct maker {
 	bool two;    /* two sessions */
 	bool writes; /* may change the tables */
 	unsigned nprepared, nportals;
+	unsigned raw; /* of a hundred calls so many are no questions */
 	struct script_call prepared[4];
 };
 
@@ -30,7 +32,8 @@ static struct script_step *add_step(struct maker *maker)
 /* Raw SQL by the simple protocol, or now and then by the extended one. */
 static void put_sql(struct maker *maker, struct script_step *step, const char *sql)
 {
-	step->simple = dice_chance(maker->dice, 70) || strchr(sql, ';') != NULL;
+	/* a Sync that comes before CopyDone is not answered */
+	step->simple = dice_chance(maker->dice, 70) || strchr(sql, ';') || strstr(sql, "STDIN");
 	step->ncalls = 1;
 	step->calls[0] = (struct script_call){
 	    .sql = sql, .statement = "", .portal = "", .parse = true, .describe_portal = true};
@@ -43,12 +46,28 @@ static void add_sql(struct maker *maker, const char *sql)
 
 /* ---- questions ---- */
 
+/* In a pipeline: of what was routed before it the coordinator knows nothing. */
+static bool wants_no_query(const char *sql)
+{
+	return strstr(sql, "DISCARD") || strstr(sql, "ISOLATION") || strstr(sql, "TRANSACTION");
+}
+
 static void make_call(struct maker *maker, struct script_call *call)
 {
 	struct dice *dice = maker->dice;
 
 	*call = (struct script_call){.statement = "", .portal = "", .parse = true};
-	if (maker->nprepared > 0 && dice_chance(dice, 20)) {
+	if (dice_chance(dice, maker->raw)) {
+		do
+			call->sql = dice_chance(dice, 50)
+			                ? session_transaction(dice)
+			                : session_setting(maker->script->arena, dice);
+		while (wants_no_query(call->sql));
+		call->describe_portal = dice_chance(dice, 50);
+		call->sync = dice_chance(dice, 10);
+		return;
+	}
+	if (maker->nprepared > 0 && dice_chance(dice, maker->script->ddl ? 50 : 20)) {
 		*call = maker->prepared[dice_below(dice, maker->nprepared)];
 		call->parse = false;
 	} else {
@@ -68,8 +87,8 @@ static void make_call(struct maker *maker, struct script_call *call)
 		call->max_rows = 1 + dice_below(dice, 6);
 		call->again = dice_chance(dice, 60);
 	}
-	if (dice_chance(dice, 15)) /* each its own name: they live as long as the block */
-		call->portal = arena_printf(maker->script->arena, "p%u", maker->nportals++);
+	if (dice_chance(dice, 15))
+		call->portal = arena_printf(maker->script->arena, "p%u", maker->nportals++ % 3);
 	call->close = *call->portal && dice_chance(dice, 80);
 	call->sync = dice_chance(dice, 20);
 }
@@ -112,11 +131,28 @@ static void add_grant(struct maker *maker)
 	step->admin = true;
 }
 
+static void add_ddl(struct maker *maker)
+{
+	struct script_step *step = add_step(maker);
+	struct ddl *ddl = ddl_new(maker->script->arena, maker->script->world, maker->dice);
+
+	step->ddl = ddl;
+	step->admin = true;
+	step->ncalls = 1;
+	step->calls[0] = (struct script_call){
+	    .sql = arena_printf(maker->script->arena, "%s: %s; %s", ddl->name,
+	                        ddl->sharded ? ddl->sharded : "", ddl->plain ? ddl->plain : "")};
+}
+
 static void add_other(struct maker *maker)
 {
 	struct dice *dice = maker->dice;
 	struct arena *arena = maker->script->arena;
 
+	if (maker->script->ddl && dice_chance(dice, 60)) {
+		add_ddl(maker);
+		return;
+	}
 	if (maker->writes && dice_chance(dice, 30)) {
 		add_write(maker);
 		return;
@@ -156,8 +192,17 @@ struct script *script_new(struct arena *arena, const struct world *world, struct
 	session_start(script, dice);
 	maker.two = dice_chance(dice, 25);
 	maker.writes = dice_chance(dice, 30);
+	maker.raw = dice_chance(dice, 40) ? 25 : 0;
+	if (dice_chance(dice, 14)) {
+		script->ddl = true;
+		maker.writes = false; /* a row may have no partition to go to */
+		steps = 6 + dice_below(dice, 12);
+		others = 30;
+	}
 	if (dice_chance(dice, 35))
 		add_sql(&maker, session_formats(arena, dice));
+	if (dice_chance(dice, 15))
+		add_sql(&maker, "BEGIN");
 	while (script->nsteps < steps) {
 		if (dice_chance(dice, others))
 			add_other(&maker);

@@ -32,15 +32,21 @@ static bool uses_parameters(const struct script *script)
 /* Does it still fail? Numbers of what was seen are not of these runs. */
 static bool still_fails(struct attempt *attempt)
 {
-	struct stage_tally before = attempt->stage->tally;
+	struct stage_tally *tally = &attempt->stage->tally, before = *tally;
 	const char *why;
 
 	if (!uses_parameters(attempt->script))
 		return false;
-	if (attempt->script->writes)
+	if (attempt->script->ddl) {
+		world_build(attempt->script->world);
+		stage_learn(attempt->stage);
+	} else if (attempt->script->writes) {
 		world_refill(attempt->script->world);
+	}
+	memset(tally, 0, sizeof(*tally));
 	why = stage_run(attempt->stage, attempt->script);
-	attempt->stage->tally = before;
+	coverage_free(&tally->coverage);
+	*tally = before;
 	if (why)
 		attempt->why = why;
 	return why != NULL;
@@ -139,11 +145,15 @@ static void drop_clauses(struct attempt *attempt, struct question *question)
 const char *shrink(struct stage *stage, struct script *script, const char *why)
 {
 	struct attempt attempt = {stage, script, why};
+	bool fresh = stage->fresh;
 
 	if (getenv("NOSHRINK"))
 		return why;
-	if (!still_fails(&attempt))
+	stage->fresh = true;
+	if (!still_fails(&attempt)) {
+		stage->fresh = fresh;
 		return arena_printf(script->arena, "(not again when repeated) %s", why);
+	}
 	drop_steps(&attempt);
 	for (unsigned i = 0; i < script->nsteps; i++) {
 		struct script_step *step = &script->steps[i];
@@ -160,5 +170,6 @@ const char *shrink(struct stage *stage, struct script *script, const char *why)
 		}
 	}
 	still_fails(&attempt);
+	stage->fresh = fresh;
 	return attempt.why;
 }

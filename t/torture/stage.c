@@ -12,21 +12,28 @@
 #include <string.h>
 
 #include "t/lib/cluster.h"
+#include "t/torture/ddl.h"
 
 #define SESSIONS 2
 
 enum side { PROXY, PLAIN, DIRECT, SIDES };
 
-/* One script's connections. */
+/* One script's connections; those of the superuser without options are kept for the next. */
+struct stage_seats {
+	struct talk talks[SIDES][SESSIONS];
+	bool open[SIDES][SESSIONS];
+};
+
 struct play {
 	struct stage *stage;
 	struct script *script;
 	struct arena *arena;
-	struct talk talks[SIDES][SESSIONS];
-	bool open[SIDES][SESSIONS];
+	struct stage_seats *seats;
+	char status[SESSIONS]; /* of the last ReadyForQuery; '\0': none yet */
 	bool ended;
-	unsigned step;   /* the one at work */
-	unsigned direct; /* the coordinator has been asked all steps before this one */
+	const char *after; /* what was changed last */
+	unsigned step;     /* the one at work */
+	unsigned direct;   /* the coordinator has been asked all steps before this one */
 	struct talk_reply direct_reply;
 	unsigned routed, refused; /* of the step */
 	enum refusal reason;
@@ -52,6 +59,13 @@ void stage_open(struct stage *stage, struct instance *instance)
 	stage->instance = instance;
 	stage->sharded = cluster_connect(CLUSTER_COORDINATOR, "dbname=" WORLD_DATABASE);
 	stage->plain = cluster_connect(CLUSTER_COORDINATOR, "dbname=" WORLD_PLAIN);
+	for (unsigned i = 0; i < 2; i++) {
+		stage->workers[i] =
+		    cluster_connect((enum cluster_node)(i + 1), "dbname=" WORLD_DATABASE);
+		PQclear(PQexec(stage->workers[i],
+		               "SET client_min_messages = error; SET lock_timeout = '5s'"));
+	}
+	stage->kept = calloc(1, sizeof(*stage->kept));
 	administer(stage, "SET client_min_messages = error; SET lock_timeout = '5s'");
 }
 
@@ -67,10 +81,15 @@ void stage_learn(struct stage *stage)
 
 void stage_close(struct stage *stage)
 {
+	coverage_free(&stage->tally.coverage);
 	compare_unload(&stage->sharded_oids);
 	compare_unload(&stage->plain_oids);
 	PQfinish(stage->sharded);
 	PQfinish(stage->plain);
+	for (unsigned i = 0; i < 2; i++)
+		PQfinish(stage->workers[i]);
+	stage_leave(stage);
+	free(stage->kept);
 }
 
 /* ---- the log ---- */
@@ -114,29 +133,57 @@ static bool open_side(struct play *play, enum side side, unsigned who, struct ta
 	const struct script *script = play->script;
 	int port = side == PROXY ? play->stage->instance->port : cluster_port(CLUSTER_COORDINATOR);
 
-	if (play->open[side][who])
+	if (play->seats->open[side][who])
 		return true;
-	play->open[side][who] = true;
-	return talk_open(&play->talks[side][who], port, script->user,
+	play->seats->open[side][who] = true;
+	return talk_open(&play->seats->talks[side][who], port, script->user,
 	                 side == PLAIN ? WORLD_PLAIN : WORLD_DATABASE, script->options, play->arena,
 	                 reply);
 }
 
-static void close_all(struct play *play)
+static void close_all(struct stage_seats *seats)
 {
 	for (unsigned side = 0; side < SIDES; side++) {
 		for (unsigned who = 0; who < SESSIONS; who++) {
-			if (play->open[side][who])
-				talk_close(&play->talks[side][who]);
+			if (seats->open[side][who])
+				talk_close(&seats->talks[side][who]);
+			seats->open[side][who] = false;
 		}
 	}
+}
+
+/* Nothing may be left of the script. False: a session is of no more use. */
+static bool clear_all(struct stage_seats *seats, struct arena *arena)
+{
+	struct talk_reply reply;
+
+	for (unsigned side = 0; side < SIDES; side++) {
+		for (unsigned who = 0; who < SESSIONS; who++) {
+			if (!seats->open[side][who])
+				continue;
+			talk_query(&seats->talks[side][who], "ROLLBACK", arena, &reply);
+			if (reply.hung || reply.ended)
+				return false;
+			talk_query(&seats->talks[side][who], "DISCARD ALL", arena, &reply);
+			if (reply.hung || reply.ended)
+				return false;
+		}
+	}
+	return true;
+}
+
+void stage_leave(struct stage *stage)
+{
+	close_all(stage->kept);
 }
 
 static void perform(struct play *play, enum side side, const struct script_step *step,
                     struct talk_reply *reply)
 {
-	struct talk *talk = &play->talks[side][step->who];
-	unsigned syncs = script_put(&talk->raw.out, step);
+	struct talk *talk = &play->seats->talks[side][step->who];
+	const struct compare_oids *oids =
+	    side == PLAIN ? &play->stage->plain_oids : &play->stage->sharded_oids;
+	unsigned syncs = script_put(&talk->raw.out, step, oids->vectors);
 
 	talk_exchange(talk, syncs, play->arena, reply);
 }
@@ -187,6 +234,16 @@ static struct compare_recall *recall_of(struct play *play, const struct question
 	return question->table->ivfflat ? &tally->ivfflat : &tally->hnsw;
 }
 
+/* By what may change a setting: then it is too late to ask. */
+static bool is_followed(const struct script_step *step, unsigned call)
+{
+	while (++call < step->ncalls) {
+		if (!step->calls[call].question)
+			return true;
+	}
+	return false;
+}
+
 /* The rows of one call, where they are not the same bytes. */
 static const char *judge_ranks(struct play *play, const struct script_step *step, unsigned call,
                                const struct compare_rows *got, const struct compare_rows *wanted)
@@ -194,13 +251,18 @@ static const char *judge_ranks(struct play *play, const struct script_step *step
 	const struct question *question = step->calls[call].question;
 	const char *sql = question ? question_all_sql(question) : NULL, *error;
 	struct stage_tally *tally = &play->stage->tally;
-	struct talk *talk = &play->talks[PLAIN][step->who];
+	struct talk *talk = &play->seats->talks[PLAIN][step->who];
 	struct compare_rows all;
 	struct talk_reply reply;
 
 	if (!sql)
 		return "rows are not the same, and there is no complete answer";
-	script_put_all(&talk->raw.out, &step->calls[call], sql);
+	if (is_followed(step, call)) {
+		tally->unchecked++;
+		return NULL;
+	}
+	script_put_all(&talk->raw.out, &step->calls[call], sql, play->stage->plain_oids.vectors,
+	               wire_u16((wanted->count ? wanted : got)->rows[0]->body));
 	talk_exchange(talk, 1, play->arena, &reply);
 	error = error_of(play, &reply);
 	if (error) {
@@ -265,8 +327,10 @@ static const char *judge_call(struct play *play, const struct script_step *step,
 	ask_direct(play);
 	parts[DIRECT] = compare_call(&play->direct_reply, step, call, play->arena);
 	other = judge_direct(play, &parts[PROXY], &parts[DIRECT]);
-	if (!other)
+	if (!other) {
+		play->ended |= step->calls[call].question == NULL; /* they are not alike any more */
 		return NULL;
+	}
 	return arena_printf(play->arena, "%s\nnor as the coordinator: %s", why, other);
 }
 
@@ -283,11 +347,51 @@ static const char *judge(struct play *play, const struct script_step *step,
 	return why;
 }
 
+/* Which of several calls was routed is not known, unless all or none were. */
+static void count_kinds(struct play *play, const struct script_step *step)
+{
+	struct coverage *coverage = &play->stage->tally.coverage;
+
+	if (play->routed > 0 && play->routed < step->ncalls)
+		return;
+	if (play->after && step->calls[0].question)
+		coverage_add(coverage, play->after, play->routed > 0);
+	if (play->status[step->who] == 'T' && step->calls[0].question)
+		coverage_add(coverage, "in a block", play->routed > 0);
+	for (unsigned call = 0; call < step->ncalls; call++) {
+		const struct question *question = step->calls[call].question;
+
+		for (unsigned i = 0; question && i < question->ntags; i++)
+			coverage_add(coverage, question->tags[i], play->routed > 0);
+	}
+}
+
+/* A block's locks are not the same in both databases: it would wait in one of them. */
+static void change_tables(struct play *play, const struct ddl *ddl)
+{
+	struct stage *stage = play->stage;
+	PGconn *const conns[] = {stage->sharded, stage->plain, stage->workers[0],
+	                         stage->workers[1]};
+
+	for (unsigned who = 0; who < SESSIONS; who++) {
+		if (play->status[who] && play->status[who] != 'I')
+			return;
+	}
+	coverage_add(&stage->tally.coverage, arena_printf(play->arena, "!DDL %s", ddl->name),
+	             false);
+	ddl_run(ddl, conns);
+	play->after = arena_printf(play->arena, "after DDL %s", ddl->name);
+}
+
 static const char *run_step(struct play *play, const struct script_step *step)
 {
 	struct talk_reply replies[SIDES] = {0};
 	const char *why;
 
+	if (step->ddl) {
+		change_tables(play, step->ddl);
+		return NULL;
+	}
 	if (step->admin) {
 		administer(play->stage, step->calls[0].sql);
 		return NULL;
@@ -303,7 +407,9 @@ static const char *run_step(struct play *play, const struct script_step *step)
 			read_log(play);
 		play->ended |= replies[side].ended || replies[side].hung;
 	}
+	play->status[step->who] = last_status(&replies[PLAIN]);
 	play->stage->tally.steps++;
+	count_kinds(play, step);
 	if (play->stage->eager && !play->script->writes)
 		ask_direct(play);
 	why = judge(play, step, replies);
@@ -329,9 +435,21 @@ static bool has_grants(const struct script *script)
 	return false;
 }
 
+/* Can its sessions be those of the script before, and of the next one? */
+static bool is_common(const struct stage *stage, const struct script *script)
+{
+	return !stage->fresh && !script->options && !script->before && !script->ddl &&
+	       strcmp(script->user, "postgres") == 0;
+}
+
 const char *stage_run(struct stage *stage, struct script *script)
 {
-	struct play play = {.stage = stage, .script = script, .arena = script->arena};
+	bool common = is_common(stage, script);
+	struct stage_seats seats = {0};
+	struct play play = {.stage = stage,
+	                    .script = script,
+	                    .arena = script->arena,
+	                    .seats = common ? stage->kept : &seats};
 	const char *why = NULL;
 
 	administer(stage, script->before);
@@ -342,7 +460,8 @@ const char *stage_run(struct stage *stage, struct script *script)
 		play.step = i;
 		why = run_step(&play, &script->steps[i]);
 	}
-	close_all(&play);
+	if (!common || why || play.ended || !clear_all(play.seats, play.arena))
+		close_all(play.seats);
 	administer(stage, script->after);
 	return why;
 }

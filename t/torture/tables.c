@@ -12,17 +12,18 @@
 /* Drops what an earlier world left; on Citus from the coordinator, which spreads it. The schema
  * public stays: it may be Citus' as well. */
 static const char begin_sql[] =
-    "DO $$ DECLARE r record; BEGIN FOR r IN SELECT c.oid FROM pg_class c "
+    "DO $$ DECLARE r record; BEGIN FOR r IN SELECT c.oid, c.relkind FROM pg_class c "
     "WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'far', "
-    "'other s')) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT EXISTS "
+    "'other s', 'held', 'now this')) AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND NOT EXISTS "
     "(SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') LOOP "
     "IF EXISTS (SELECT FROM pg_class c WHERE c.oid = r.oid) THEN "
-    "EXECUTE format('DROP TABLE %s CASCADE', r.oid::regclass); END IF; END LOOP; END $$;"
-    "DROP SCHEMA IF EXISTS \"other s\", far CASCADE;"
-    "DROP FUNCTION IF EXISTS set_style, set_path; DROP TYPE IF EXISTS mood, pair;"
-    "DROP DOMAIN IF EXISTS posint, label;";
+    "EXECUTE format('DROP %s TABLE %s CASCADE', CASE r.relkind WHEN 'f' THEN 'FOREIGN' ELSE '' END, "
+    "r.oid::regclass); END IF; END LOOP; END $$;"
+    "DROP SCHEMA IF EXISTS \"other s\", far, held, \"now this\" CASCADE;"
+    "GRANT " WORLD_ROLE " TO " WORLD_USER ";"
+    "DROP FUNCTION IF EXISTS set_style, set_path;";
 
-static const char end_sql[] = "CREATE SCHEMA \"other s\"; CREATE SCHEMA far; "
+static const char end_sql[] = "CREATE SCHEMA \"other s\"; CREATE SCHEMA far; CREATE SCHEMA held; "
 			      "GRANT USAGE ON SCHEMA \"other s\", far TO PUBLIC;";
 
 /* Functions that change the session, and what the users need. */
@@ -41,7 +42,8 @@ void tables_begin(struct tables_sql *sql, const struct world *world)
 			fputs("SELECT 1;", all[i]);
 			continue;
 		}
-		fprintf(all[i], "%s%s%s%s", begin_sql, value_types_sql, end_sql, functions_sql);
+		fprintf(all[i], "%s%s%s%s%s", begin_sql, value_drop_sql, value_types_sql, end_sql,
+		        functions_sql);
 	}
 }
 
@@ -54,7 +56,7 @@ static void put_type(FILE *to, const struct world_column *column)
 	else if (column->has_typmod)
 		fprintf(to, "%s(%u)", value_vectors[column->vector].type, column->dimensions);
 	else
-		fputs(value_vectors[column->vector].type, to);
+		fputs(column->domain ? "embs" : value_vectors[column->vector].type, to);
 	if (column->generated)
 		fputs(" GENERATED ALWAYS AS (id % 5) STORED", to);
 }
@@ -98,11 +100,26 @@ static bool put_index(FILE *to, struct arena *arena, struct world_table *table, 
 
 	if (!column->has_typmod)
 		return false;
+	table->indexed = true;
+	if (column->vector == VALUE_VECTOR && dice_chance(dice, 15)) {
+		const char *name = value_name(arena, column->name);
+
+		table->columns[column - table->columns].tame = true;
+		if (dice_chance(dice, 50))
+			fprintf(to, "CREATE INDEX ON %s USING hnsw ((%s::halfvec(%u)) %s);", shard,
+			        name, column->dimensions,
+			        dice_chance(dice, 50) ? "halfvec_l2_ops" : "halfvec_cosine_ops");
+		else
+			fprintf(to,
+			        "CREATE INDEX ON %s USING hnsw ((binary_quantize(%s)::bit(%u)) "
+			        "bit_hamming_ops);",
+			        shard, name, column->dimensions);
+		return true;
+	}
 	fprintf(to, "CREATE INDEX ON %s USING %s (%s %s)%s;", shard, ivfflat ? "ivfflat" : "hnsw",
 	        value_name(arena, column->name),
 	        ivfflat ? kind->ivfflat[distance] : kind->hnsw[distance],
 	        ivfflat ? " WITH (lists = 3)" : "");
-	table->indexed = true;
 	table->ivfflat |= ivfflat;
 	return true;
 }
@@ -134,59 +151,104 @@ static const char *bounds(struct arena *arena, const struct world_table *table, 
 	return arena_printf(arena, "FOR VALUES IN (%s%u)", i == 0 ? "NULL, " : "", i);
 }
 
+/* What the leaf is in the coordinator's eyes: made as a partition, or attached later, with
+ * columns in another order. `what` stands before, `more` behind the columns. */
+static void put_local(FILE *to, struct world *world, const struct world_table *table,
+                      struct dice *dice, const struct world_leaf *leaf, const char *what,
+                      const char *more)
+{
+	unsigned dropped;
+
+	if (!table->dropped || dice_chance(dice, 70)) {
+		fprintf(to, "CREATE %s %s PARTITION OF %s %s%s;", what, leaf->name, leaf->parent,
+		        leaf->bound, more);
+		return;
+	}
+	fprintf(to, "CREATE %s %s (", what, leaf->name);
+	put_columns(to, world->arena, table, dice, true, &dropped);
+	fprintf(to, ")%s;", more);
+	put_drops(to, leaf->name, dropped);
+	fprintf(to, "ALTER TABLE %s ATTACH PARTITION %s %s;", leaf->parent, leaf->name,
+	        leaf->bound);
+}
+
 static void put_remote(struct tables_sql *sql, struct world *world, struct world_table *table,
-                       struct dice *dice, const char *leaf, const char *bound, unsigned indexes)
+                       struct dice *dice, struct world_leaf *leaf, const char *shard,
+                       unsigned indexes)
 {
 	struct arena *arena = world->arena;
-	unsigned worker = dice_below(dice, 2), dropped;
 	const char *schema = dice_chance(dice, 30) ? "far" : "public";
-	const char *name = dice_chance(dice, 30) ? arena_printf(arena, "Shard \"%s", leaf) : leaf;
-	const char *full =
-	    arena_printf(arena, "%s.%s", value_name(arena, schema), value_name(arena, name));
+	const char *name = dice_chance(dice, 30) ? arena_printf(arena, "Shard \"%s", shard) : shard;
 	bool other_names = table->renamed && dice_chance(dice, 50);
-	FILE *to = sql->worker[worker];
+	FILE *to = sql->worker[leaf->worker];
+	unsigned dropped;
 
-	fprintf(to, "CREATE TABLE %s (", full);
+	leaf->remote =
+	    arena_printf(arena, "%s.%s", value_name(arena, schema), value_name(arena, name));
+	fprintf(to, "CREATE TABLE %s (", leaf->remote);
 	put_columns(to, arena, table, dice, dice_chance(dice, 30), &dropped);
 	fprintf(to, ") WITH (autovacuum_enabled = off);");
-	put_drops(to, full, dropped);
+	put_drops(to, leaf->remote, dropped);
 	if (other_names)
-		fprintf(to, "ALTER TABLE %s RENAME COLUMN id TO \"other id\";", full);
+		fprintf(to, "ALTER TABLE %s RENAME COLUMN id TO \"other id\";", leaf->remote);
 	while (indexes-- > 0)
-		put_index(to, arena, table, dice, full);
-	fprintf(sql->sharded,
-	        "CREATE FOREIGN TABLE %s PARTITION OF %s %s SERVER worker%u "
-	        "OPTIONS (schema_name %s, table_name %s%s);",
-	        value_name(arena, leaf), table->full, bound, worker + 1,
-	        value_literal(arena, schema), value_literal(arena, name),
-	        dice_chance(dice, 50) ? ", batch_size '50'" : "");
+		put_index(to, arena, table, dice, leaf->remote);
+	put_local(sql->sharded, world, table, dice, leaf, "FOREIGN TABLE",
+	          arena_printf(arena, " SERVER worker%u OPTIONS (schema_name %s, table_name %s%s)",
+	                       leaf->worker + 1, value_literal(arena, schema),
+	                       value_literal(arena, name),
+	                       dice_chance(dice, 50) ? ", batch_size '50'" : ""));
 	if (other_names)
 		fprintf(sql->sharded,
 		        "ALTER FOREIGN TABLE %s ALTER COLUMN id OPTIONS (column_name 'other id');",
-		        value_name(arena, leaf));
+		        leaf->name);
+}
+
+static void put_leaf(struct tables_sql *sql, struct world *world, struct world_table *table,
+                     struct dice *dice, const char *parent, const char *name, const char *bound,
+                     unsigned indexes)
+{
+	struct world_leaf *leaf = &table->leaves[table->nleaves++];
+
+	leaf->name = value_name(world->arena, name);
+	leaf->parent = parent;
+	leaf->bound = bound;
+	leaf->worker = table->local && dice_chance(dice, 40) ? -1 : (int)dice_below(dice, 2);
+	if (leaf->worker >= 0) {
+		put_remote(sql, world, table, dice, leaf, name, indexes);
+		return;
+	}
+	put_local(sql->sharded, world, table, dice, leaf, "TABLE",
+	          " WITH (autovacuum_enabled = off)");
+	if (indexes > 0)
+		put_index(sql->sharded, world->arena, table, dice, leaf->name);
 }
 
 static void put_partitions(struct tables_sql *sql, struct world *world, struct world_table *table,
                            struct dice *dice, enum method method)
 {
+	struct arena *arena = world->arena;
 	unsigned indexes = dice_chance(dice, 45) ? 1 + dice_below(dice, 2) : 0;
-	unsigned local = dice_chance(dice, 25) ? 40 : 0;
+	unsigned deep = dice_chance(dice, 25) ? 50 : 0;
 
+	table->local = dice_chance(dice, 25);
 	for (unsigned i = 0; i < table->shards; i++) {
-		const char *leaf = arena_printf(world->arena, "%s_%u", table->name, i);
-		const char *bound = bounds(world->arena, table, method, i);
+		const char *name = arena_printf(arena, "%s_%u", table->name, i);
+		const char *bound = bounds(arena, table, method, i);
+		struct world_leaf branch = {value_name(arena, name), table->full, bound, -1, NULL};
 
-		if (dice_chance(dice, local)) {
-			fprintf(sql->sharded,
-			        "CREATE TABLE %s PARTITION OF %s %s WITH (autovacuum_enabled = "
-			        "off);",
-			        value_name(world->arena, leaf), table->full, bound);
-			if (indexes > 0)
-				put_index(sql->sharded, world->arena, table, dice,
-				          value_name(world->arena, leaf));
-		} else {
-			put_remote(sql, world, table, dice, leaf, bound, indexes);
+		if (!dice_chance(dice, deep)) {
+			put_leaf(sql, world, table, dice, table->full, name, bound, indexes);
+			continue;
 		}
+		put_local(sql->sharded, world, table, dice, &branch, "TABLE",
+		          " PARTITION BY HASH (part)");
+		for (unsigned j = 0; j < 2; j++)
+			put_leaf(
+			    sql, world, table, dice, branch.name,
+			    arena_printf(arena, "%s_%u", name, j),
+			    arena_printf(arena, "FOR VALUES WITH (MODULUS 2, REMAINDER %u)", j),
+			    indexes);
 	}
 }
 
@@ -208,7 +270,8 @@ static void put_table(struct tables_sql *sql, struct world *world, struct world_
 	put_columns(sql->plain, world->arena, table, &again, false, &dropped);
 	fprintf(sql->plain, ");");
 	put_drops(sql->plain, table->full, dropped);
-	if (dice_chance(dice, 50))
+	table->dropped = dropped == 0 || dice_chance(dice, 50);
+	if (table->dropped)
 		put_drops(sql->sharded, table->full, dropped);
 	else
 		again.state = 0; /* dropped when the partitions are there */
@@ -250,9 +313,9 @@ static void put_value(FILE *to, struct world *world, const struct world_table *t
 
 		if (!column->has_typmod && table->rows % 7 == 0 && dice_chance(dice, 10))
 			dimensions++;
-		value = dice_chance(dice, 8)
-		            ? NULL
-		            : value_vector(dice, world->arena, column->vector, dimensions, true);
+		value = dice_chance(dice, 8) ? NULL
+		                             : value_vector(dice, world->arena, column->vector,
+		                                            dimensions, !column->tame);
 	}
 	fputs(value_literal(world->arena, value), to);
 }

@@ -10,7 +10,16 @@
 const char value_types_sql[] = "CREATE TYPE mood AS ENUM ('low', 'Middle', 'high', 'at last');"
 			       "CREATE TYPE pair AS (a int, b text);"
 			       "CREATE DOMAIN posint AS int CHECK (VALUE >= 0);"
-			       "CREATE DOMAIN label AS text;";
+			       "CREATE DOMAIN label AS text;"
+			       "CREATE DOMAIN embs AS vector;"
+			       "CREATE TYPE deep AS (m mood, p pair, q vector(2), i posint);"
+			       "CREATE COLLATION nocase (provider = icu, locale = "
+			       "'und-u-ks-level2', deterministic = false);";
+
+const char value_drop_sql[] = "DROP TYPE IF EXISTS deep CASCADE;"
+			      "DROP TYPE IF EXISTS mood, pair CASCADE;"
+			      "DROP DOMAIN IF EXISTS posint, label, embs CASCADE;"
+			      "DROP COLLATION IF EXISTS nocase CASCADE;";
 
 /* clang-format off */
 static const struct value_kind kinds[] = {
@@ -52,9 +61,26 @@ static const struct value_kind kinds[] = {
     {"money", "money", 790, VALUE_OTHER, true, {"0", "1.50", "-92233720368547758.08", "$1,000.00"}},
     {"tsvector", "tsvector", 3614, VALUE_OTHER, true, {"", "a:1 fat:2 cat:3", "'it''s'"}},
     {"point", "point", 600, VALUE_OTHER, false, {"(0,0)", "(1.5,-2)", "(NaN,1)"}},
+    {"macaddr8", "macaddr8", 774, VALUE_OTHER, true, {"08:00:2b:01:02:03:04:05", "00:00:00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff:ff:ff"}},
+    {"xid8", "xid8", 5069, VALUE_OTHER, true, {"0", "1", "18446744073709551615"}},
+    {"bit(3)", "bit", 1560, VALUE_OTHER, true, {"000", "101", "111"}},
+    {"float8[]", "float8[]", 1022, VALUE_ARRAY, true, {"{}", "{0.1,NaN}", "{-0}", "{1e308,NULL}"}},
+    {"timestamptz[]", "timestamptz[]", 1185, VALUE_ARRAY, true, {"{}", "{\"2024-02-29 12:00:00+00\"}", "{infinity}"}},
+    {"int4multirange", "int4multirange", 4451, VALUE_RANGE, true, {"{}", "{[1,5)}", "{[1,2),[4,9)}"}},
+    {"box", "box", 603, VALUE_OTHER, false, {"(1,1),(0,0)", "(2.5,1),(0,-1)"}},
+    {"regclass", "regclass", 2205, VALUE_OTHER, true, {"pg_class", "pg_type", "0"}},
+    {"tsquery", "tsquery", 3615, VALUE_OTHER, true, {"'a' & 'b'", "!'x'", "'b'"}},
+    {"text COLLATE \"C.utf8\"", "text", 25, VALUE_TEXT, true, {"", "a", "B", "_", "aa", "\xc3\xbc"}},
     {"pg_lsn", "pg_lsn", 3220, VALUE_OTHER, true, {"0/0", "16/B374D848", "FFFFFFFF/FFFFFFFF"}},
     {"mood", "mood", 0, VALUE_OTHER, true, {"low", "Middle", "high", "at last"}},
     {"pair", "pair", 0, VALUE_OTHER, true, {"(1,x)", "(,)", "(2,\"a,b\")"}},
+    {"mood[]", "mood[]", 0, VALUE_ARRAY, true, {"{}", "{low,high}", "{NULL}", "{{low},{Middle}}"}},
+    {"pair[]", "pair[]", 0, VALUE_OTHER, true, {"{}", "{\"(1,x)\"}", "{\"(2,)\",NULL}"}},
+    {"deep", "deep", 0, VALUE_OTHER, true, {"(low,\"(1,x)\",\"[1,2]\",3)", "(high,,,)", "(low,\"(1,x)\",\"[1,3]\",3)", "(,,,)"}},
+    {"posint[]", "posint[]", 0, VALUE_ARRAY, true, {"{}", "{1,2}", "{NULL}"}},
+    {"vector(2)", "vector", 0, VALUE_OTHER, true, {"[1,2]", "[1,3]", "[0,0]", "[-1,2.5]"}},
+    {"vector(2)[]", "vector[]", 0, VALUE_OTHER, true, {"{}", "{\"[1,2]\"}", "{NULL,\"[0,0]\"}"}},
+    {"text COLLATE nocase", "text", 25, VALUE_TEXT, true, {"", "a", "A", "b", "B", "it's"}},
     {"posint", "posint", 0, VALUE_NUMBER, true, {"0", "1", "2147483647", "17"}},
     {"label", "label", 0, VALUE_TEXT, true, {"", "a", "B", "it's"}},
 };
@@ -67,11 +93,26 @@ const struct value_kind *value_kind(struct dice *dice)
 	const struct value_kind *kind = &DICE_PICK(dice, kinds);
 	uint32_t wanted = DICE_PICK(dice, formatted);
 
-	if (dice_chance(dice, 60))
+	if (!kind->oid && dice_chance(dice, 60)) /* where they are, * is the coordinator's */
+		kind = &DICE_PICK(dice, kinds);
+
+	if (dice_chance(dice, 70))
 		return kind;
 	for (kind = kinds; kind->oid != wanted; kind++)
 		;
 	return kind;
+}
+
+bool value_is_key(const struct value_kind *kind)
+{
+	static const uint32_t keys[] = {21,   23,   20,   1700, 700, 701, 17,  1184, 1114,
+	                                1082, 1083, 1186, 2950, 16,  26,  790, 829};
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (kind->oid == keys[i])
+			return true;
+	}
+	return false;
 }
 
 const char *value_text(struct dice *dice, const struct value_kind *kind, bool nulls)

@@ -32,8 +32,11 @@ struct value_kind {
 
 /* What must be there before the first table: types of users. */
 extern const char value_types_sql[];
+extern const char value_drop_sql[];
 
 const struct value_kind *value_kind(struct dice *dice);
+/* Is it a further sort key that pgtopk compares, or one that is the coordinator's? */
+bool value_is_key(const struct value_kind *kind);
 /* A text of that kind; NULL for a NULL, if those are wanted. */
 const char *value_text(struct dice *dice, const struct value_kind *kind, bool nulls);
 /* As an SQL literal: 'it''s', or NULL. */
@@ -58,5 +61,8 @@ extern const struct value_vector_kind value_vectors[VALUE_VECTORS];
 /* Text of a vector. wild: also zero and such as overflow a distance. */
 const char *value_vector(struct dice *dice, struct arena *arena, enum value_vector kind,
                          unsigned dimensions, bool wild);
+/* The same as a binary parameter (binary.c); NULL: it is no such vector. */
+const uint8_t *value_vector_binary(struct arena *arena, enum value_vector kind, const char *text,
+                                   unsigned *len);
 
 #endif

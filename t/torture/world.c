@@ -103,6 +103,8 @@ static void add_vector(struct world_table *table, struct dice *dice, const char 
 	    dice_chance(dice, 60) ? VALUE_VECTOR : dice_below(dice, VALUE_VECTORS));
 	column->dimensions = 1 + dice_below(dice, dice_chance(dice, 70) ? 4 : 16);
 	column->has_typmod = column->vector == VALUE_BIT || dice_chance(dice, 85);
+	column->domain =
+	    column->vector == VALUE_VECTOR && !column->has_typmod && dice_chance(dice, 30);
 }
 
 static const struct value_kind *kind_of(struct dice *dice, uint32_t oid)
@@ -117,7 +119,7 @@ static const struct value_kind *kind_of(struct dice *dice, uint32_t oid)
 
 static void think_columns(struct world_table *table, struct dice *dice)
 {
-	unsigned more = 2 + dice_below(dice, 8);
+	unsigned more = table->rows > WORLD_ROWS_MAX ? 1 : 2 + dice_below(dice, 8);
 
 	add_column(table, "id")->kind = kind_of(dice, dice_chance(dice, 50) ? 20 : 23);
 	add_column(table, "part")->kind = kind_of(dice, 23);
@@ -155,6 +157,8 @@ static void think_table(struct world *world, struct world_table *table, struct d
 	              : dice_chance(dice, 50) ? 10 + dice_below(dice, 30)
 	                                      : 40 + dice_below(dice, WORLD_ROWS_MAX - 40);
 	table->shards = 1 + dice_below(dice, 6);
+	if (number == 0 && dice_chance(dice, 7)) /* LIMIT beyond hnsw.ef_search */
+		table->rows = 1200 + dice_below(dice, WORLD_MANY_ROWS - 1200);
 	table->renamed = dice_chance(dice, 4);
 	think_columns(table, dice);
 }
@@ -245,6 +249,11 @@ void world_make(struct world *world, struct dice *dice, bool citus)
 	for (unsigned i = 0; i < world->ntables; i++)
 		think_table(world, &world->tables[i], dice, i);
 	write_all(world, dice);
+	world_build(world);
+}
+
+void world_build(const struct world *world)
+{
 	run(CLUSTER_WORKER1, WORLD_DATABASE, world->worker_sql[0]);
 	run(CLUSTER_WORKER2, WORLD_DATABASE, world->worker_sql[1]);
 	run(CLUSTER_COORDINATOR, WORLD_DATABASE, world->sharded_sql);

@@ -18,7 +18,9 @@
 #define WORLD_PLAIN "torture_plain"
 #define WORLD_COLUMNS_MAX 16
 #define WORLD_TABLES 2
+#define WORLD_LEAVES_MAX 24
 #define WORLD_ROWS_MAX 160
+#define WORLD_MANY_ROWS 2500
 /* Who may log in beside postgres. */
 #define WORLD_USER "torture_user"
 #define WORLD_ROLE "torture_role"
@@ -29,7 +31,18 @@ struct world_column {
 	enum value_vector vector;
 	unsigned dimensions;
 	bool has_typmod;
+	bool domain; /* over the vector's type */
+	bool tame;   /* an index on it as a halfvec takes no large values */
 	bool generated;
+};
+
+/* A partition that is a table of a worker's, or one of the coordinator's own. */
+struct world_leaf {
+	const char *name;   /* in the schema public, quoted */
+	const char *parent; /* the table or a partition of it */
+	const char *bound;
+	int worker;         /* 0, 1; -1: the coordinator */
+	const char *remote; /* "schema"."name" there */
 };
 
 struct world_table {
@@ -42,8 +55,12 @@ struct world_table {
 	unsigned shards;
 	bool indexed; /* a shard has a vector index: answers need not be exact */
 	bool ivfflat; /* it is one that finds little */
+	bool dropped; /* columns were dropped before there were partitions */
+	bool local;   /* a partition may be the coordinator's own */
 	bool renamed; /* columns have other names on some shards: not routed */
 	bool citus;
+	unsigned nleaves;
+	struct world_leaf leaves[WORLD_LEAVES_MAX];
 };
 
 struct world {
@@ -61,8 +78,10 @@ struct world {
 
 /* The two databases and their roles, without tables. Once per run. */
 void world_prepare(void);
-/* Makes one, in place of what was there. */
+/* Makes one, in place of what was there; thinks it up first. */
 void world_make(struct world *world, struct dice *dice, bool citus);
+/* The same once more, with all that is in it. */
+void world_build(const struct world *world);
 /* The rows that it had at first. */
 void world_refill(const struct world *world);
 void world_free(struct world *world);

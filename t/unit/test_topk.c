@@ -290,7 +290,7 @@ Test(topk, float4_key)
 }
 
 /* Trap 3: a shard's order (relaxed_order has none) is not trusted. */
-Test(topk, trap3_order_within_a_shard_is_not_trusted)
+Test(topk, trap_03_order_within_a_shard_is_not_trusted)
 {
 	struct topk *topk = make(3, 0);
 
@@ -304,7 +304,7 @@ Test(topk, trap3_order_within_a_shard_is_not_trusted)
 }
 
 /* Trap 4: <#> is negative; numbers < NaN < NULL; DESC and NULLS FIRST. */
-Test(topk, trap4_negative_nan_null_desc)
+Test(topk, trap_04_negative_nan_null_desc)
 {
 	static const uint32_t expected[4][4] = {
 	    {0, 1, 2, 3}, /* ASC NULLS LAST: -2, 1, NaN, NULL */
@@ -339,7 +339,7 @@ Test(topk, trap4_negative_nan_null_desc)
 }
 
 /* Trap 4: distances that their text would round to the same are told apart. */
-Test(topk, trap4_distances_are_not_rounded)
+Test(topk, trap_04_distances_are_not_rounded)
 {
 	struct topk *topk = make(1, 0);
 
@@ -351,7 +351,7 @@ Test(topk, trap4_distances_are_not_rounded)
 }
 
 /* Trap 5: OFFSET is cut once, from the merged rows. */
-Test(topk, trap5_offset_is_cut_after_the_merge)
+Test(topk, trap_05_offset_is_cut_after_the_merge)
 {
 	struct topk *topk = make(3, 5);
 
@@ -364,7 +364,7 @@ Test(topk, trap5_offset_is_cut_after_the_merge)
 }
 
 /* Trap 5: LIMIT 0, and an OFFSET that is beyond the last row. */
-Test(topk, trap5_nothing_to_deliver)
+Test(topk, trap_05_nothing_to_deliver)
 {
 	struct topk *none = make(0, 5);
 	struct topk *beyond = make(10, 5);
@@ -374,7 +374,8 @@ Test(topk, trap5_nothing_to_deliver)
 		add_simple(beyond, 0, i, (double)i);
 	}
 	cr_assert_eq(topk_bytes(none), 0);
-	cr_assert(topk_drop(none, 0));
+	topk_drop(none, 0);
+	cr_assert(topk_settled(none));
 	cr_assert_eq(topk_finish(none), 0);
 	cr_assert_eq(topk_finish(beyond), 0);
 	topk_free(none);
@@ -382,7 +383,7 @@ Test(topk, trap5_nothing_to_deliver)
 }
 
 /* Trap 5: a limit near 2^63 costs what the rows cost. */
-Test(topk, trap5_huge_limit)
+Test(topk, trap_05_huge_limit)
 {
 	struct topk *topk = make(INT64_MAX, INT64_MAX);
 	struct topk *all = make(INT64_MAX, 2);
@@ -482,8 +483,9 @@ Test(topk, a_shard_can_be_asked_again_while_nothing_was_discarded)
 		add_simple(topk, 0, i, (double)i);
 		add_simple(topk, 1, 10 + i, (double)i + 0.5);
 	}
-	cr_assert(topk_drop(topk, 0));
+	topk_drop(topk, 0);
 	add_simple(topk, 0, 100, -1.0);
+	cr_assert(topk_settled(topk));
 	cr_assert_eq(topk_finish(topk), 6);
 	cr_assert_eq(id_at(topk, 0), 100);
 	cr_assert_eq(id_at(topk, 1), 10);
@@ -492,25 +494,61 @@ Test(topk, a_shard_can_be_asked_again_while_nothing_was_discarded)
 }
 
 /*
- * Shard 0's first answer pushed a row of shard 1 out; its second is shorter. To
- * go on without the row that was pushed out would be a wrong answer.
+ * Shard 0's first answer pushed a row of shard 1 out; its second is shorter, because a
+ * row was deleted meanwhile. To go on without the row that was pushed out would be wrong.
  */
-Test(topk, a_shard_whose_rows_pushed_others_out_cannot_be_dropped_alone)
+Test(topk, a_dropped_row_that_kept_another_out_leaves_it_unsettled)
 {
 	struct topk *topk = make(2, 0);
 
 	add_simple(topk, 1, 10, 5.0);
 	add_simple(topk, 1, 11, 6.0);
 	add_simple(topk, 0, 1, 1.0);
-	cr_assert_not(topk_drop(topk, 0));
-	cr_assert(topk_drop(topk, UINT_MAX));
+	topk_drop(topk, 0);
+	cr_assert_not(topk_settled(topk));
+	add_simple(topk, 0, 2, 5.5);
+	cr_assert_not(topk_settled(topk), "6.0 was worse than 5.0, but nobody knows it");
+	topk_drop(topk, UINT_MAX);
+	cr_assert(topk_settled(topk));
 	cr_assert_leq(topk_bytes(topk), 16 * 16);
 	add_simple(topk, 1, 10, 5.0);
-	cr_assert(topk_drop(topk, 0), "nothing of it is here and nothing was discarded");
 	add_simple(topk, 1, 11, 6.0);
 	cr_assert_eq(topk_finish(topk), 2);
 	cr_assert_eq(id_at(topk, 0), 10);
 	cr_assert_eq(id_at(topk, 1), 11);
+	topk_free(topk);
+}
+
+Test(topk, a_second_answer_as_good_as_the_first_settles_it)
+{
+	struct topk *topk = make(2, 0);
+
+	add_simple(topk, 1, 10, 5.0);
+	add_simple(topk, 1, 11, 6.0);
+	add_simple(topk, 0, 1, 1.0);
+	topk_drop(topk, 0);
+	add_simple(topk, 0, 2, 0.5);
+	add_simple(topk, 0, 1, 1.0);
+	cr_assert(topk_settled(topk));
+	cr_assert_eq(topk_finish(topk), 2);
+	cr_assert_eq(id_at(topk, 0), 2);
+	cr_assert_eq(id_at(topk, 1), 1);
+	topk_free(topk);
+}
+
+Test(topk, several_drops_remember_the_best_row_that_may_be_missing)
+{
+	struct topk *topk = make(2, 0);
+
+	add_simple(topk, 0, 1, 1.0);
+	add_simple(topk, 1, 10, 2.0);
+	add_simple(topk, 2, 20, 3.0); /* kept out by 2.0 */
+	topk_drop(topk, 0);
+	add_simple(topk, 0, 2, 8.0);
+	add_simple(topk, 2, 21, 9.0); /* kept out by 8.0 */
+	topk_drop(topk, 0);
+	add_simple(topk, 0, 3, 7.0);
+	cr_assert_not(topk_settled(topk), "3.0 belongs there");
 	topk_free(topk);
 }
 
