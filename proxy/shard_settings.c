@@ -124,19 +124,17 @@ struct settings *shard_settings_choose(struct shard_settings *settings,
 	return variant->settings;
 }
 
-bool shard_settings_always_exact(const struct shard_settings *settings)
-{
-	const char *value = settings_get(settings->worker, "enable_indexscan");
-
-	return value && strcmp(value, "off") == 0;
-}
-
 void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from)
 {
 	*to = *from;
 	to->variants = NULL;
 	settings_ref(to->worker);
 	settings_ref(to->own);
+}
+
+static bool is_off(const char *value)
+{
+	return value && strcmp(value, "off") == 0;
 }
 
 void shard_settings_update(struct shard_settings *settings, const struct facts *facts,
@@ -152,6 +150,7 @@ void shard_settings_update(struct shard_settings *settings, const struct facts *
 	shard_settings_fini(settings);
 	settings->worker = worker;
 	settings->own = own;
+	settings->always_exact = is_off(settings_get(worker, "enable_indexscan"));
 	settings->ef_search = budget->ef_search;
 	settings->probes = budget->probes;
 	settings->lock_timeout_ms = facts_lock_timeout_ms(facts);
