@@ -29,7 +29,7 @@ static struct settings *settings_for(const struct worker *worker,
 {
 	const struct worker_index *index = &worker_facts(worker)->index;
 
-	if (shard_settings_always_exact(request->settings) ||
+	if (request->settings->always_exact ||
 	    (!index->iterative_scans && request->budget.rows > (uint64_t)request->budget.ef_search))
 		passes_skip_index(passes, shard);
 	return shard_settings_choose(request->settings, index, passes->shards[shard].exact);

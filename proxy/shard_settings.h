@@ -20,6 +20,7 @@ struct shard_settings {
 	/* what they were made from */
 	struct settings *worker, *own;
 	int ef_search, probes;
+	bool always_exact; /* the session itself has forbidden index scans */
 	uint64_t lock_timeout_ms;
 	struct shard_variant *variants; /* made when they are needed */
 };
@@ -35,8 +36,6 @@ void shard_settings_update(struct shard_settings *settings, const struct facts *
  */
 struct settings *shard_settings_choose(struct shard_settings *settings,
                                        const struct worker_index *index, bool exact);
-/* The session itself has forbidden index scans. */
-bool shard_settings_always_exact(const struct shard_settings *settings);
 /* What they are made from; `to` begins zeroed. */
 void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from);
 void shard_settings_fini(struct shard_settings *settings);
