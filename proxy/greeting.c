@@ -30,6 +30,42 @@ static const char greeting_sql[] =
 	"sparsevec") " FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name"
 		     " OFFSET 0) facts";
 
+/*
+ * Built-in names that mean something else here as well, which the coordinator cannot tell:
+ * functions of a name that is built in or pgvector's; operators made by hand for known types
+ * (built in or pgvector's), or other ones for pgvector's; types, as "::name"; casts between known
+ * types by somebody's function, or by none, as "::type", and as "::" if they happen unasked.
+ * For search_path = pg_catalog. 1255: pg_proc, 1247: pg_type, 2617: pg_operator, 2605: pg_cast.
+ */
+static const char strangers_sql[] =
+    "WITH v AS (SELECT oid FROM pg_extension WHERE extname = 'vector'), member AS MATERIALIZED"
+    " (SELECT d.classid, d.objid, d.refobjid = v.oid AS ours FROM v, pg_depend d"
+    " WHERE d.refclassid = 3079 AND d.deptype = 'e'), known AS MATERIALIZED"
+    " (SELECT t.oid FROM pg_type t WHERE t.oid < 16384 UNION ALL SELECT 0::oid"
+    " UNION ALL SELECT m.objid FROM member m WHERE m.ours AND m.classid = 1247)"
+    " SELECT p.proname::text FROM v, pg_proc p"
+    " LEFT JOIN member m ON m.classid = 1255 AND m.objid = p.oid"
+    " WHERE p.oid >= 16384 AND p.prokind = 'f' AND m.ours IS NOT TRUE AND (m.ours IS NULL"
+    " OR NOT EXISTS (SELECT FROM unnest(p.proargtypes) a WHERE a NOT IN (SELECT oid FROM known)))"
+    " AND EXISTS (SELECT FROM pg_proc b WHERE b.proname = p.proname AND b.provolatile = 'i'"
+    " AND (b.oid < 16384 OR b.oid IN (SELECT o.objid FROM member o"
+    " WHERE o.ours AND o.classid = 1255)))"
+    " UNION SELECT o.oprname::text FROM v, pg_operator o"
+    " LEFT JOIN member m ON m.classid = 2617 AND m.objid = o.oid"
+    " WHERE o.oid >= 16384 AND m.ours IS NOT TRUE"
+    " AND o.oprleft IN (SELECT oid FROM known) AND o.oprright IN (SELECT oid FROM known)"
+    " AND (m.ours IS NULL OR EXISTS (SELECT FROM member t WHERE t.ours AND t.classid = 1247"
+    " AND t.objid IN (o.oprleft, o.oprright)))"
+    " UNION SELECT '::' || t.typname FROM v, pg_type t JOIN pg_type b ON b.typname = t.typname"
+    " WHERE t.oid >= 16384 AND b.oid < 16384"
+    " UNION SELECT CASE n WHEN 1 THEN '::' ELSE '::' || t.typname END"
+    " FROM v, generate_series(1, 2) n, pg_cast c JOIN pg_type t ON t.oid = c.casttarget"
+    " WHERE c.oid >= 16384 AND c.castmethod <> 'i' AND (n = 2 OR c.castcontext = 'i')"
+    " AND c.castsource IN (SELECT oid FROM known) AND c.casttarget IN (SELECT oid FROM known)"
+    " AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 2605 AND m.objid = c.oid)";
+
+enum question { ASK_VERSION, ASK_STRANGERS };
+
 static void read_text(struct wire_reader *values, char *text, size_t size)
 {
 	struct wire_value value;
@@ -49,6 +85,16 @@ static uint32_t read_oid(struct wire_reader *values)
 	return (uint32_t)strtoul(text, NULL, 10);
 }
 
+static void read_stranger(struct greeting *greeting, const uint8_t *body, size_t len)
+{
+	struct wire_reader values;
+	struct wire_value value;
+
+	if (wire_read_data_row(body, len, &values) == 1 && wire_read_value(&values, &value) &&
+	    value.len >= 0)
+		names_add(&greeting->facts.strangers, (const char *)value.data, (size_t)value.len);
+}
+
 static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 {
 	struct greeting *greeting = owner;
@@ -56,7 +102,10 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	char version[32];
 	int major = 0, minor = 0, patch = 0;
 
-	(void)id;
+	if (id == ASK_STRANGERS) {
+		read_stranger(greeting, body, len);
+		return;
+	}
 	if (wire_read_data_row(body, len, &values) != 6)
 		return;
 	read_text(&values, version, sizeof(version));
@@ -104,10 +153,19 @@ static const struct worker_job job = {
 void greeting_run(struct greeting *greeting, struct worker *worker,
                   void (*done)(void *owner, const char *error), void *owner)
 {
-	struct worker_query query = {.sql = greeting_sql, .sql_len = strlen(greeting_sql)};
+	struct worker_query version = {
+	    .id = ASK_VERSION, .sql = greeting_sql, .sql_len = strlen(greeting_sql)};
+	struct worker_query strangers = {
+	    .id = ASK_STRANGERS, .sql = strangers_sql, .sql_len = strlen(strangers_sql)};
+	struct settings *settings = settings_new();
 
+	settings_put(settings, "search_path", "pg_catalog, pg_temp");
+	settings_seal(settings);
 	*greeting = (struct greeting){.worker = worker, .done = done, .owner = owner};
 	worker_begin(worker, &job, greeting);
-	worker_query(worker, &query);
+	worker_query(worker, &version);
+	worker_apply(worker, settings);
+	settings_unref(settings);
+	worker_query(worker, &strangers);
 	worker_sync(worker);
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "parser/names.h"
 #include "proxy/pq.h"
 #include "proxy/settings.h"
 
@@ -90,6 +91,7 @@ struct worker_facts {
 	uint32_t vector_oid;
 	uint32_t halfvec_oid;
 	uint32_t sparsevec_oid;
+	struct names strangers; /* built-in names that mean something else as well there */
 };
 const struct worker_facts *worker_facts(const struct worker *worker);
 void worker_set_facts(struct worker *worker, const struct worker_facts *facts);

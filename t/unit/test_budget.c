@@ -41,7 +41,7 @@ Test(budget, small_k_has_pgvectors_default)
 }
 
 /* Trap 1: k > ef_search gives a short answer that looks fine. */
-Test(budget, trap1_ef_search_is_never_below_the_rows)
+Test(budget, trap_01_ef_search_is_never_below_the_rows)
 {
 	cr_assert_eq(make(41, 0, 1.0, 0, true).ef_search, 41);
 	cr_assert_eq(make(100, 0, 1.0, 40, true).ef_search, 100);
@@ -52,7 +52,7 @@ Test(budget, trap1_ef_search_is_never_below_the_rows)
 }
 
 /* Trap 1: k > 1000 is above what ef_search can be. */
-Test(budget, trap1_above_pgvectors_maximum)
+Test(budget, trap_01_above_pgvectors_maximum)
 {
 	struct budget budget = make(1001, 0, 1.0, 0, true);
 
@@ -83,7 +83,7 @@ Test(budget, probes_are_the_sessions)
 }
 
 /* Trap 5: OFFSET is cut from the merged rows, so each shard gives limit + offset. */
-Test(budget, trap5_offset_is_asked_of_every_shard)
+Test(budget, trap_05_offset_is_asked_of_every_shard)
 {
 	cr_assert_eq(make(10, 90, 1.0, 0, true).rows, 100);
 	cr_assert_eq(make(10, 90, 1.5, 0, true).rows, 150);
@@ -100,7 +100,7 @@ Test(budget, overfetch_is_rounded_up)
 }
 
 /* Trap 5: LIMIT 0. */
-Test(budget, trap5_limit_zero)
+Test(budget, trap_05_limit_zero)
 {
 	struct budget budget = make(0, 0, 1.0, 0, true);
 
@@ -109,7 +109,7 @@ Test(budget, trap5_limit_zero)
 }
 
 /* Trap 5: overflow of the sum. */
-Test(budget, trap5_overflow_is_refused)
+Test(budget, trap_05_overflow_is_refused)
 {
 	cr_assert(refused((uint64_t)INT64_MAX + 1, 0, 1.0));
 	cr_assert(refused(0, (uint64_t)INT64_MAX + 1, 1.0));
