@@ -363,6 +363,8 @@ static enum refusal make_budget(struct session *session, const struct wire_bind 
 	    .overfetch = facts_overfetch(session->facts),
 	    .ef_search = int_setting(session->facts, "hnsw.ef_search"),
 	    .probes = int_setting(session->facts, "ivfflat.probes"),
+	    .filtered = route->plan->filtered,
+	    .shards = route->table->nshards,
 	    .iterative_scans = true,
 	};
 	int64_t limit, offset;

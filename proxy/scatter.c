@@ -150,7 +150,6 @@ static void conclude(struct scatter *scatter, enum scatter_outcome outcome)
 		return;
 	stop_waiting(scatter);
 	scatter->result.outcome = scatter->cancelled ? SCATTER_CANCELLED : outcome;
-	scatter->result.lanes = scatter->nlanes;
 	if (scatter->result.outcome == SCATTER_OK) {
 		uint64_t began_us = loop_clock_us();
 
@@ -430,6 +429,8 @@ static void start_group(struct scatter *scatter, struct group *group, struct wor
 	if (got < wanted)
 		pool_warm(group->pool); /* for the next query */
 	scatter->nlanes += got;
+	if (scatter->result.lanes < scatter->nlanes)
+		scatter->result.lanes = scatter->nlanes; /* of all passes the most */
 	for (unsigned i = 0; i < got; i++) {
 		lanes[i].scatter = scatter;
 		lanes[i].pool = group->pool;
@@ -540,8 +541,7 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
 	scatter->formats = shard_query_formats(request);
-	passes_init(&scatter->passes, request->map, request->table,
-	            request->limit + request->offset);
+	passes_init(&scatter->passes, request->map, request->table, request->budget.rows);
 	scatter->groups = zeroed(request->table->nshards * sizeof(*scatter->groups));
 	scatter->lanes = zeroed(request->table->nshards * sizeof(*scatter->lanes));
 	make_groups(scatter);

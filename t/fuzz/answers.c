@@ -19,7 +19,7 @@ struct known {
 };
 
 static const struct known known[] = {
-    {"array_in(", 6, "0.8.0|90001|90002|90003|f|repeatable read"},
+    {"array_in(", 12, "0.8.0|90001|90002|90003|f|repeatable read|off|40|1|20000|1|32768"},
     {"pg_catalog.pg_extension e JOIN", 4,
      "citus|public|~|~\nvector|public|vector|90001\nvector|public|halfvec|90002"},
     {"FROM pg_catalog.pg_dist_partition p JOIN", 6,

@@ -95,7 +95,7 @@ static const struct history histories[] = {
       "DISCARD ALL", "EXECUTE p", TOP}},
 };
 
-Test(history, trap_10_whole_sessions)
+Test(history, trap_10_histories_are_the_coordinators)
 {
 	static const char *const functions[] = {
 	    "CREATE OR REPLACE FUNCTION t_insert() RETURNS void LANGUAGE sql AS $$" INSERT "$$",
