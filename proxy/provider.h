@@ -62,15 +62,17 @@ struct provider {
 	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(m.xmin::pg_catalog.text,"             \
 	" m.roleid::pg_catalog.int8 * 4294967296 + m.member::pg_catalog.int8))"                    \
 	" FROM pg_catalog.pg_auth_members m),"                                                     \
-	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(r.rolsuper,"        \
-	" r.rolbypassrls, r.rolinherit), r.oid::pg_catalog.int8)) FROM pg_catalog.pg_roles r"      \
+	" (SELECT pg_catalog.sum(pg_catalog.hashoidextended(r.oid, r.rolsuper::pg_catalog.int4"    \
+	" + 2 * r.rolbypassrls::pg_catalog.int4 + 4 * r.rolinherit::pg_catalog.int4))"             \
+	" FROM pg_catalog.pg_roles r"                                                              \
 	" WHERE r.rolsuper OR r.rolbypassrls OR NOT r.rolinherit),"                                \
-	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(s.xmin::pg_catalog.text,"             \
-	" s.oid::pg_catalog.int8)) FROM pg_catalog.pg_namespace s"                                 \
-	" WHERE s.nspname !~ '^pg_(toast_)?temp_'),"                                               \
-	" (SELECT pg_catalog.sum(pg_catalog.hashtextextended(o.relnamespace::pg_catalog.text,"     \
-	" o.oid::pg_catalog.int8)) FROM pg_catalog.pg_class o WHERE o.relname = (SELECT c.relname" \
-	" FROM pg_catalog.pg_class c WHERE c.oid = $1) AND o.relpersistence <> 't'),"              \
+	" (SELECT pg_catalog.sum(pg_catalog.hashoidextended(s.oid,"                                \
+	" s.xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_namespace s"               \
+	" WHERE NOT pg_catalog.starts_with(s.nspname::pg_catalog.text, 'pg_t')),"                  \
+	" (SELECT pg_catalog.sum(pg_catalog.hashoidextended(o.oid,"                                \
+	" o.relnamespace::pg_catalog.int8)) FROM pg_catalog.pg_class o WHERE o.relname ="          \
+	" (SELECT c.relname FROM pg_catalog.pg_class c WHERE c.oid = $1)"                          \
+	" AND o.relpersistence <> 't'),"                                                           \
 	" (SELECT pg_catalog.max(p.oid) FROM pg_catalog.pg_proc p),"                               \
 	" (SELECT pg_catalog.max(o.oid) FROM pg_catalog.pg_operator o)"
 
