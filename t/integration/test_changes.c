@@ -35,6 +35,15 @@ static const char *shard_of(enum cluster_node node, bool last)
 	return name;
 }
 
+/* text() would not last as long as it may take. */
+static void await(PGconn *conn, const char *sql)
+{
+	char copy[1024];
+
+	snprintf(copy, sizeof(copy), "%s", sql);
+	cr_assert(cluster_await(conn, copy, "t"), "%s", copy);
+}
+
 static PGconn *lock(enum cluster_node node, const char *table)
 {
 	PGconn *conn = cluster_connect(node, NULL);
@@ -96,11 +105,9 @@ Test(changes, a_query_that_waits_for_a_shard_does_not_keep_others_locked)
 		cluster_run(conn, "SET statement_timeout = '2s'");
 	cr_assert(PQsendQuery(conn, ALL));
 	first = cluster_connect(CLUSTER_WORKER1, NULL);
-	cluster_await(first,
-	              text("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = "
-	                   "'%s'::regclass",
-	                   shard_of(CLUSTER_WORKER1, true)),
-	              "t");
+	await(first, text("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = "
+	                  "'%s'::regclass",
+	                  shard_of(CLUSTER_WORKER1, true)));
 	cluster_run(first, text("SET citus.enable_manual_changes_to_shards = on; SET lock_timeout "
 	                        "= '15s'; BEGIN; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; COMMIT",
 	                        shard_of(CLUSTER_WORKER1, false)));
