@@ -288,6 +288,7 @@ struct ddl *ddl_new(struct arena *arena, const struct world *world, struct dice 
 	writing.table = &world->tables[dice_below(dice, world->ntables)];
 	writing.ddl = arena_calloc(arena, 1, sizeof(*writing.ddl));
 	writing.ddl->name = makers[which].name;
+	writing.ddl->of = writing.table;
 	makers[which].make(&writing);
 	return writing.ddl;
 }

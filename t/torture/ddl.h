@@ -11,6 +11,7 @@
 
 struct ddl {
 	const char *name;
+	const struct world_table *of;
 	const char *worker[2]; /* first there */
 	const char *sharded;
 	const char *plain;

@@ -221,6 +221,29 @@ struct question *question_new(struct arena *arena, const struct world *world, st
 	return question;
 }
 
+struct question *question_plain(struct arena *arena, const struct world_table *table,
+                                struct dice *dice)
+{
+	struct question *question = arena_calloc(arena, 1, sizeof(*question));
+
+	question->arena = arena;
+	question->table = table;
+	question->relation = value_name(arena, table->name);
+	question->from = dice_chance(dice, 50) && strcmp(table->schema, "public") == 0
+	                     ? question->relation
+	                     : table->full;
+	question->prefix = question->suffix = "";
+	question->targets[question->ntargets++] = dice_chance(dice, 60) ? "*" : "id";
+	question->joint = " AND ";
+	if (dice_chance(dice, 30))
+		question->conditions[question->nconditions++] = "part >= 0";
+	add_key(question, clause_distance(question, dice), NULL, "");
+	question->keys[0].shown = question->keys[0].raw;
+	add_key(question, "id", "id", "");
+	question->limit = dice_chance(dice, 50) ? " LIMIT 10" : " LIMIT 200";
+	return question;
+}
+
 /* ---- texts ---- */
 
 static void put_body(FILE *to, const struct question *question)

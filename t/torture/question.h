@@ -58,6 +58,9 @@ struct question {
 
 struct question *question_new(struct arena *arena, const struct world *world, struct dice *dice,
                               bool with_parameters);
+/* One that nothing but the state of the table is in the way of. */
+struct question *question_plain(struct arena *arena, const struct world_table *table,
+                                struct dice *dice);
 const char *question_sql(const struct question *question);
 bool question_uses_parameters(const struct question *question);
 /* All rows, rank last; NULL: the shape has none. */

@@ -17,6 +17,8 @@ struct maker {
 	unsigned nprepared, nportals;
 	unsigned raw; /* of a hundred calls so many are no questions */
 	struct script_call prepared[4];
+	struct question *plain; /* asked before and after a change of the tables */
+	unsigned probes;
 };
 
 /* With `others`, a second session does a step now and then. */
@@ -131,11 +133,29 @@ static void add_grant(struct maker *maker)
 	step->admin = true;
 }
 
+/* What the table looks like now, in the words that were used before. */
+static void add_plain(struct maker *maker)
+{
+	struct script_step *step = add_step(maker);
+
+	step->simple = dice_chance(maker->dice, 50);
+	step->ncalls = 1;
+	step->calls[0] = (struct script_call){.question = maker->plain,
+	                                      .statement = "",
+	                                      .portal = "",
+	                                      .parse = true,
+	                                      .describe_portal = true,
+	                                      .format = (int)dice_below(maker->dice, 2)};
+}
+
 static void add_ddl(struct maker *maker)
 {
 	struct script_step *step = add_step(maker);
 	struct ddl *ddl = ddl_new(maker->script->arena, maker->script->world, maker->dice);
 
+	if (!maker->plain || dice_chance(maker->dice, 30))
+		maker->plain = question_plain(maker->script->arena, ddl->of, maker->dice);
+	maker->probes = 1 + dice_below(maker->dice, 2);
 	step->ddl = ddl;
 	step->admin = true;
 	step->ncalls = 1;
@@ -199,16 +219,22 @@ struct script *script_new(struct arena *arena, const struct world *world, struct
 		maker.writes = false; /* a row may have no partition to go to */
 		steps = 6 + dice_below(dice, 12);
 		others = 30;
+		maker.plain = question_plain(arena, &world->tables[0], dice);
+		maker.probes = 1;
 	}
 	if (dice_chance(dice, 35))
 		add_sql(&maker, session_formats(arena, dice));
 	if (dice_chance(dice, 15))
 		add_sql(&maker, "BEGIN");
 	while (script->nsteps < steps) {
-		if (dice_chance(dice, others))
+		if (maker.probes > 0) {
+			add_plain(&maker);
+			maker.probes--;
+		} else if (dice_chance(dice, others)) {
 			add_other(&maker);
-		else
+		} else {
 			add_question(&maker);
+		}
 	}
 	return script;
 }

@@ -361,6 +361,11 @@ static void count_kinds(struct play *play, const struct script_step *step)
 		return;
 	if (play->after && step->calls[0].question)
 		coverage_add(coverage, play->after, play->routed > 0);
+	if (play->after && play->refused)
+		coverage_add(
+		    coverage,
+		    arena_printf(play->arena, "!after DDL refused %s", refusal_name(play->reason)),
+		    false);
 	if (play->status[step->who] == 'T' && step->calls[0].question)
 		coverage_add(coverage, "in a block", play->routed > 0);
 	for (unsigned call = 0; call < step->ncalls; call++) {
