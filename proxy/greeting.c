@@ -77,7 +77,11 @@ static const char strangers_sql[] =
     " AND c.castsource IN (SELECT oid FROM known) AND c.casttarget IN (SELECT oid FROM known)"
     " AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 2605 AND m.objid = c.oid)";
 
-enum question { ASK_VERSION, ASK_STRANGERS };
+/* Until the end of the pipeline, which is one transaction. */
+static const char search_path_sql[] =
+    "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
+
+enum question { ASK_VERSION, ASK_SEARCH_PATH, ASK_STRANGERS };
 
 static void read_text(struct wire_reader *values, char *text, size_t size)
 {
@@ -145,7 +149,7 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 		read_stranger(greeting, body, len);
 		return;
 	}
-	if (wire_read_data_row(body, len, &values) != COLUMNS)
+	if (id != ASK_VERSION || wire_read_data_row(body, len, &values) != COLUMNS)
 		return;
 	read_text(&values, version, sizeof(version));
 	if (sscanf(version, "%4d.%4d.%4d", &major, &minor, &patch) < 2)
@@ -199,15 +203,13 @@ void greeting_run(struct greeting *greeting, struct worker *worker,
 	    .id = ASK_VERSION, .sql = greeting_sql, .sql_len = strlen(greeting_sql)};
 	struct worker_query strangers = {
 	    .id = ASK_STRANGERS, .sql = strangers_sql, .sql_len = strlen(strangers_sql)};
-	struct settings *settings = settings_new();
+	struct worker_query search_path = {
+	    .id = ASK_SEARCH_PATH, .sql = search_path_sql, .sql_len = strlen(search_path_sql)};
 
-	settings_put(settings, "search_path", "pg_catalog, pg_temp");
-	settings_seal(settings);
 	*greeting = (struct greeting){.worker = worker, .done = done, .owner = owner};
 	worker_begin(worker, &job, greeting);
 	worker_query(worker, &version);
-	worker_apply(worker, settings);
-	settings_unref(settings);
+	worker_query(worker, &search_path);
 	worker_query(worker, &strangers);
 	worker_sync(worker);
 }
