@@ -14,7 +14,7 @@
 #define ROWS 20000
 #define SHARDS 8
 #define PER_SHARD (ROWS / SHARDS)
-#define QUERIES 40
+#define QUERIES 30
 #define K 10
 #define VERSION "pictures 6"
 #define COLUMNS "id int, label int, bucket int, rare int, embedding vector(784)"
@@ -220,7 +220,7 @@ static void not_below(const char *test, const char *distance, const char *settin
 	kind.setting = setting;
 	kind.value = value;
 	kind.configured = configured;
-	kind.queries = 100;
+	kind.queries = 60;
 	recall_measure(&kind, &pair);
 	if (instance_shared()->pid) {
 		cr_assert_eq(pair.proxy.rows, pair.proxy.wanted);
