@@ -7,6 +7,7 @@
 #include "parser/analyze.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "parser/expression.h"
@@ -299,6 +300,67 @@ static enum refusal check_parameters(struct arena *arena, struct question *quest
 	return REFUSAL_none;
 }
 
+/* ---- names ---- */
+
+static void add_last(struct names *names, PgQuery__Node *const *nodes, size_t count)
+{
+	const char *name = count == 0 ? NULL : sql_string(nodes[count - 1]);
+
+	if (name != NULL)
+		names_add(names, name, strlen(name));
+}
+
+/* x BETWEEN a AND b, x IN (a), CASE x WHEN a: comparisons that are not written. */
+static void add_comparisons(struct names *names)
+{
+	static const char *const comparisons[] = {"=", "<>", "<", "<=", ">", ">="};
+
+	for (size_t i = 0; i < sizeof(comparisons) / sizeof(comparisons[0]); i++)
+		names_add(names, comparisons[i], strlen(comparisons[i]));
+}
+
+static void collect_name(void *context, const ProtobufCMessage *message,
+                         const ProtobufCMessage *parent)
+{
+	struct question *question = context;
+	struct names *names = &question->names;
+
+	(void)parent;
+	if (SQL_IS(message, func_call)) {
+		const PgQuery__FuncCall *call = (const void *)message;
+
+		add_last(names, call->funcname, call->n_funcname);
+	} else if (SQL_IS(message, a__expr)) {
+		const PgQuery__AExpr *expr = (const void *)message;
+
+		add_last(names, expr->name, expr->n_name);
+		if (expr->kind > PG_QUERY__A__EXPR__KIND__AEXPR_OP_ALL)
+			add_comparisons(names);
+	} else if (SQL_IS(message, case_expr)) {
+		add_comparisons(names);
+	} else if (SQL_IS(message, type_cast)) {
+		const PgQuery__TypeName *type =
+		    ((const PgQuery__TypeCast *)(const void *)message)->type_name;
+		const char *name = sql_string(type->names[type->n_names - 1]);
+		char text[80];
+		int len = snprintf(text, sizeof(text), "::%.70s", name);
+
+		names_add(names, text, (size_t)len);
+		if (shardmap_has_foreign_operator(question->map, text))
+			question->recast = true;
+	}
+}
+
+/* A user's cast between types that casts already know, or that happens unasked. */
+static enum refusal check_names(struct question *question)
+{
+	names_add(&question->names, NAMES_IMPLICIT_CAST, strlen(NAMES_IMPLICIT_CAST));
+	sql_visit(&question->tree->base, collect_name, question);
+	if (question->recast || shardmap_has_foreign_operator(question->map, NAMES_IMPLICIT_CAST))
+		return REFUSAL_type;
+	return REFUSAL_none;
+}
+
 enum refusal analyze(PgQuery__ParseResult *tree, const struct shardmap *map,
                      const struct shardmap_table *table, struct arena *arena,
                      struct question *question)
@@ -310,6 +372,7 @@ enum refusal analyze(PgQuery__ParseResult *tree, const struct shardmap *map,
 	refusal = analyze_shape(tree, &question->shape);
 	assert(refusal == REFUSAL_none); /* query_parse() saw to it */
 	question->tree = tree;
+	question->map = map;
 	refusal = bind_table(&question->shape, map, table, arena, &scope);
 	if (refusal != REFUSAL_none)
 		return refusal;
@@ -322,5 +385,7 @@ enum refusal analyze(PgQuery__ParseResult *tree, const struct shardmap *map,
 		refusal = check_keys(&scope, question);
 	if (refusal == REFUSAL_none)
 		refusal = check_parameters(arena, question);
+	if (refusal == REFUSAL_none)
+		refusal = check_names(question);
 	return refusal;
 }

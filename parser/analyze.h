@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "parser/names.h"
 #include "parser/plan.h"
 #include "parser/refusal.h"
 #include "parser/shardmap.h"
@@ -36,6 +37,9 @@ struct question {
 	struct plan_key *keys;
 	const char *distance;
 	unsigned nparameters;
+	struct names names; /* that it uses */
+	const struct shardmap *map;
+	bool recast; /* it casts to a type in a way that users have changed */
 };
 
 enum refusal analyze_shape(PgQuery__ParseResult *tree, struct shape *shape);

@@ -128,6 +128,7 @@ static struct plan *plan_make(const struct question *question, const struct rewr
 	plan->nparameters = question->nparameters;
 	plan->filtered = question->shape.select->where_clause != NULL;
 	plan->distance = arena_strdup(arena, question->distance);
+	plan->names = question->names;
 	return plan;
 }
 

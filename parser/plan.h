@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "merge/arena.h"
+#include "parser/names.h"
 #include "parser/refusal.h"
 #include "parser/shardmap.h"
 
@@ -67,6 +68,7 @@ struct plan {
 	unsigned nparameters; /* highest $n in the text */
 	bool filtered;        /* there is a WHERE clause */
 	const char *distance; /* the operator: "<->" */
+	struct names names;   /* of functions, operators and types that are looked up by name */
 };
 
 /* REFUSAL_none: *plan is the caller's reference. `table` must be map's. */

@@ -66,4 +66,16 @@ static const char operators_sql[] =
     " OR o.oprname IN ('<->', '<#>', '<=>', '<+>', '<~>', '<%>')"
     " AND (o.oprleft = ANY ($1::pg_catalog.oid[]) OR o.oprright = ANY ($1::pg_catalog.oid[])))";
 
+/* Casts that users have made between the types that statements may cast between, as "::type";
+ * those that happen unasked as "::". */
+#define IS_KNOWN(type) "(" type " < 16384 OR " type " = ANY ($1::pg_catalog.oid[]))"
+static const char casts_sql[] =
+    "SELECT DISTINCT CASE n WHEN 1 THEN '::' ELSE '::' || t.typname END FROM pg_catalog.pg_cast c"
+    " JOIN pg_catalog.pg_type t ON t.oid = c.casttarget"
+    " CROSS JOIN pg_catalog.generate_series(1, 2) n"
+    " WHERE c.oid >= 16384 AND c.castmethod <> 'i' AND (n = 2 OR c.castcontext = 'i')"
+    " AND " IS_KNOWN("c.castsource") " AND " IS_KNOWN(
+	"c.casttarget") " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 2605"
+			" AND d.objid = c.oid AND d.refclassid = 3079 AND d.deptype = 'e')";
+
 #endif

@@ -223,9 +223,10 @@ static void store(struct descriptions *descriptions, struct description *descrip
 /* What the route's map knows of types that are not built in. */
 static bool is_known_type(const struct shardmap *map, uint32_t oid)
 {
-	/* record, and reg*: names that every node resolves for itself */
-	static const uint32_t unsafe[] = {2249, 24,   2202, 2203, 2204, 2205,
-	                                  2206, 4096, 4089, 3734, 3769, 4191};
+	/* record, reg* and aclitem, and arrays of them: names that every node resolves for itself */
+	static const uint32_t unsafe[] = {2249, 24,   2202, 2203, 2204, 2205, 2206, 4096, 4089,
+	                                  3734, 3769, 4191, 1033, 2287, 1008, 2207, 2208, 2209,
+	                                  2210, 2211, 4097, 4090, 3735, 3770, 4192, 1034};
 
 	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
 		if (oid == unsafe[i])

@@ -1,7 +1,8 @@
 /*
  * Greeting: the first thing asked on every new worker connection: pgvector's
- * version and its types' OIDs, which differ from node to node. It also loads
- * pgvector's library, so that its settings are checked when they are set.
+ * version and its types' OIDs, which differ from node to node, and which built-in
+ * names have another meaning there as well. It also loads pgvector's library, so
+ * that its settings are checked when they are set.
  */
 #ifndef PROXY_GREETING_H
 #define PROXY_GREETING_H

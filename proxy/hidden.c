@@ -30,6 +30,14 @@ void hidden_put_clear(struct iobuf *out)
 	wire_put_close(out, 'S', HIDDEN_NAME);
 }
 
+void hidden_put_failure(struct iobuf *out)
+{
+	static const char sql[] =
+	    "SELECT 'pgtopk: the statement before this one failed'::pg_catalog.int4";
+
+	wire_put_parse(out, HIDDEN_NAME, sql, strlen(sql), 0, NULL);
+}
+
 void hidden_put(struct iobuf *out, const char *sql, size_t sql_len, const char *value)
 {
 	static const uint32_t types[] = {TEXT_OID};

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #include <uthash.h>
 
 #include "proxy/catalog_sql.h"
@@ -443,6 +442,7 @@ static void ask_details(struct mapload *load)
 	ask_about(load, ASK_PARTS, load->provider->parts, &oids);
 	ask(load, ASK_FUNCTIONS, functions_sql, NULL);
 	ask_about(load, ASK_OPERATORS, operators_sql, &types);
+	ask_about(load, ASK_OPERATORS, casts_sql, &types);
 	iobuf_fini(&oids);
 	iobuf_fini(&types);
 }
@@ -586,8 +586,7 @@ struct mapload *mapload_start(struct pool *pool, uint64_t generation,
 	load->generation = generation;
 	load->done = done;
 	load->owner = owner;
-	load->waiter.fn = on_worker;
-	load->waiter.owner = load;
+	load->waiter = (struct pool_waiter){.fn = on_worker, .owner = load};
 	iobuf_init(&load->scratch);
 	take_worker(load);
 	return load;

@@ -173,9 +173,17 @@ static void on_part(struct provider_table *table, const char *const *values)
 		add_leaf(table, oid, values);
 }
 
+/* One remote table in two places: the coordinator reads it once where it can exclude the other. */
 static void on_parts_end(struct provider_table *table)
 {
-	(void)table;
+	const struct shardmap_table *of = table->table;
+
+	for (unsigned i = 1; i < of->nshards && of->routable; i++)
+		for (unsigned j = 0; j < i; j++)
+			if (of->shards[i].node == of->shards[j].node &&
+			    strcmp(of->shards[i].name, of->shards[j].name) == 0 &&
+			    strcmp(of->shards[i].schema, of->shards[j].schema) == 0)
+				table->table->routable = false;
 }
 
 const struct provider partitions_provider = {

@@ -364,6 +364,18 @@ static const struct worker_job lane_job = {
     .on_lost = lane_lost,
 };
 
+static void put_queries(struct lane *lane)
+{
+	struct scatter *scatter = lane->scatter;
+	const struct scatter_request *request = &scatter->request;
+
+	if (signatures_unknown(scatter->proxy->signatures, catalog_id(request->catalog),
+	                       request->map, request->table, lane_node_number(lane)))
+		signature_ask(lane->worker, request->table, lane_node_number(lane));
+	shard_query_put(lane->worker, request, scatter->formats, &scatter->passes, lane->first,
+	                lane->count);
+}
+
 static void lane_start(struct lane *lane)
 {
 	struct scatter *scatter = lane->scatter;
@@ -374,11 +386,10 @@ static void lane_start(struct lane *lane)
 	lane->state = LANE_RUNNING;
 	scatter->running++;
 	worker_begin(worker, &lane_job, lane);
-	if (signatures_unknown(scatter->proxy->signatures, catalog_id(request->catalog),
-	                       request->map, request->table, lane_node_number(lane)))
-		signature_ask(worker, request->table, lane_node_number(lane));
-	shard_query_put(worker, request, scatter->formats, &scatter->passes, lane->first,
-	                lane->count);
+	if (names_meet(&worker_facts(worker)->strangers, &request->plan->names))
+		fail(scatter, SCATTER_FAILED, "a name means something else on a worker");
+	else
+		put_queries(lane);
 	worker_sync(worker);
 }
 
@@ -529,8 +540,7 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
 	scatter->formats = shard_query_formats(request);
-	passes_init(&scatter->passes, request->map, request->table,
-	            request->limit + request->offset);
+	passes_init(&scatter->passes, request->map, request->table, request->budget.rows);
 	scatter->groups = zeroed(request->table->nshards * sizeof(*scatter->groups));
 	scatter->lanes = zeroed(request->table->nshards * sizeof(*scatter->lanes));
 	make_groups(scatter);

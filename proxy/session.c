@@ -14,6 +14,7 @@
 #include "proxy/cancel.h"
 #include "proxy/census.h"
 #include "proxy/config.h"
+#include "proxy/hidden.h"
 #include "proxy/linger.h"
 #include "proxy/log.h"
 #include "proxy/login.h"
@@ -424,9 +425,8 @@ static void fail_block(struct session *session)
 	static const struct session_inner inner = {.on_message = ignore_message,
 	                                           .on_ready = send_failure};
 
-	wire_put_query(
-	    &session->coordinator.out,
-	    "SELECT pg_catalog.int4div(1, 0) -- pgtopk: the statement before this one failed");
+	hidden_put_failure(&session->coordinator.out);
+	wire_put_bare(&session->coordinator.out, WIRE_FE_Sync);
 	session_start_inner(session, &inner);
 }
 

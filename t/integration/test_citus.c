@@ -165,7 +165,7 @@ Test(citus, awkward_names)
 }
 
 /* A shard is on two nodes: one of them is asked, and not always the same. */
-Test(citus, replicated_placements)
+Test(citus, trap_07_replicated_placements)
 {
 	struct citus citus;
 	const struct shardmap_table *table;
@@ -173,7 +173,7 @@ Test(citus, replicated_placements)
 	unsigned nodes = 0;
 
 	if (!citus_open(
-		&citus, "replicated_placements",
+		&citus, "trap_07_replicated_placements",
 		"SET citus.shard_replication_factor = 2; CREATE TABLE twice (id int, e vector(3));"
 		"SELECT create_distributed_table('twice', 'id', shard_count := 8, colocate_with := 'none');"
 		"RESET citus.shard_replication_factor;"
@@ -188,6 +188,95 @@ Test(citus, replicated_placements)
 		seen[table->shards[i].node] = true;
 	}
 	cr_assert_geq(nodes, 2);
+	citus_close(&citus);
+}
+
+/* A shard's rows are asked for once: of one node, active, primary and of this cluster. */
+Test(citus, trap_07_placements_and_nodes_that_do_not_count)
+{
+	struct citus citus;
+	const char *group, *shard;
+
+	if (!citus_open(
+		&citus, "trap_07_placements_and_nodes_that_do_not_count",
+		"CREATE TABLE t (id int, e vector(3));"
+		"SELECT create_distributed_table('t', 'id', shard_count := 4, colocate_with := 'none');"
+		"INSERT INTO t SELECT i, NULL FROM generate_series(1, 100) i"))
+		return;
+	group = cluster_value(citus.conn, "SELECT groupid FROM pg_dist_node WHERE groupid > 0"
+	                                  " ORDER BY groupid LIMIT 1");
+	shard = cluster_value(citus.conn,
+	                      text("SELECT shardid FROM pg_dist_shard JOIN pg_dist_placement USING"
+	                           " (shardid) WHERE logicalrelid = 't'::regclass AND groupid = %s"
+	                           " LIMIT 1",
+	                           group));
+	/* nobody listens at these; one placement was given up, others are on nodes that do not count */
+	cluster_run(
+	    citus.conn,
+	    text(
+		"INSERT INTO pg_dist_node (nodeid, groupid, nodename, nodeport, isactive, noderole,"
+		" nodecluster) VALUES (9001, %s, '127.0.0.1', 1, true, 'secondary', 'default'),"
+		" (9002, %s, '127.0.0.1', 2, true, 'secondary', 'another'),"
+		" (9003, 9003, '127.0.0.1', 3, false, 'primary', 'default'),"
+		" (9004, 9004, '127.0.0.1', 4, true, 'primary', 'default');"
+		"INSERT INTO pg_dist_placement SELECT 900001, %s, 3, 0, 9004;"
+		"INSERT INTO pg_dist_placement SELECT 900001 + row_number() OVER (), shardid, 1, 0,"
+		" 9003 FROM pg_dist_shard WHERE logicalrelid = 't'::regclass",
+		group, group, shard));
+	cr_expect_null(back_load(&citus.back, citus.catalog));
+	cr_expect(table_of(&citus, "t")->routable);
+	cr_expect_eq(table_of(&citus, "t")->nshards, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned node = table_of(&citus, "t")->shards[i].node;
+
+		cr_expect_gt(shardmap_node(catalog_map(citus.catalog), node)->port, 4);
+	}
+	cr_expect_eq(count_rows(&citus, table_of(&citus, "t")), 100);
+	cluster_run(citus.conn, "DELETE FROM pg_dist_placement WHERE groupid > 9000;"
+	                        "DELETE FROM pg_dist_node WHERE nodeid > 9000");
+	citus_close(&citus);
+}
+
+/* The coordinator is registered by a name that means another machine elsewhere. */
+Test(citus, trap_07_a_coordinator_registered_as_localhost)
+{
+	struct citus citus;
+	char *host;
+	const struct shardmap_table *table;
+	unsigned own = 0;
+
+	if (!citus_open(&citus, "trap_07_a_coordinator_registered_as_localhost", "SELECT 1"))
+		return;
+	host = strdup(
+	    cluster_value(citus.conn, "SELECT nodename FROM pg_dist_node WHERE groupid = 0"));
+	cr_assert_not_null(host);
+	cluster_run(
+	    citus.conn,
+	    "SELECT citus_set_coordinator_host('localhost', current_setting('port')::int);"
+	    "SELECT citus_set_node_property('localhost', current_setting('port')::int,"
+	    " 'shouldhaveshards', true);"
+	    "CREATE TABLE t (id int, e vector(3));"
+	    "SELECT create_distributed_table('t', 'id', shard_count := 6, colocate_with := 'none');"
+	    "INSERT INTO t SELECT i, NULL FROM generate_series(1, 100) i;"
+	    "CREATE TABLE ref (id int, e vector(3)); SELECT create_reference_table('ref');"
+	    "INSERT INTO ref VALUES (1, NULL), (2, NULL)");
+	cr_expect_null(back_load(&citus.back, citus.catalog));
+	table = table_of(&citus, "t");
+	cr_expect(table->routable);
+	cr_expect_eq(table->nshards, 6);
+	for (unsigned i = 0; i < table->nshards; i++)
+		own +=
+		    shardmap_node(catalog_map(citus.catalog), table->shards[i].node)->coordinator;
+	cr_expect_eq(own, 2, "%u shards of the coordinator's", own);
+	cr_expect_eq(count_rows(&citus, table), 100);
+	cr_expect_eq(count_rows(&citus, table_of(&citus, "ref")), 2);
+	cluster_run(citus.conn,
+	            text("DROP TABLE t, ref;"
+	                 "SELECT citus_set_node_property('localhost', current_setting('port')::int,"
+	                 " 'shouldhaveshards', false);"
+	                 "SELECT citus_set_coordinator_host('%s', current_setting('port')::int)",
+	                 host));
+	free(host);
 	citus_close(&citus);
 }
 

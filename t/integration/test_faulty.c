@@ -184,7 +184,7 @@ Test(faulty, a_worker_that_talks_nonsense_and_goes_on)
 	faulty_worker_end(&faulty);
 }
 
-Test(faulty, a_worker_that_breaks_off_anywhere)
+Test(faulty, trap_12_a_worker_that_breaks_off_anywhere)
 {
 	static const enum meddler_what ways[] = {MEDDLER_CLOSE, MEDDLER_RESET};
 	struct faulty faulty;
@@ -216,7 +216,7 @@ Test(faulty, a_worker_that_breaks_off_as_it_is_connected)
 	}
 }
 
-Test(faulty, a_worker_that_falls_silent)
+Test(faulty, trap_12_a_worker_that_falls_silent)
 {
 	struct faulty faulty;
 

@@ -294,6 +294,45 @@ Test(map, other_leaves_are_refused)
 	oracle_close(&oracle);
 }
 
+/* The coordinator reads it once where a partition's bounds exclude the other. */
+Test(map, trap_07_one_table_attached_twice)
+{
+	struct oracle oracle;
+	const char *sql = "SELECT id FROM moving WHERE id = 3 ORDER BY e <-> '[1,2,3]', id LIMIT 9";
+
+	make_moving();
+	oracle_open_fresh(&oracle);
+	same_and_routed(&oracle, ALL);
+	cluster_run(oracle.direct,
+	            "ALTER FOREIGN TABLE moving_2 OPTIONS (SET table_name 'moving_0')");
+	instance_skip_log(oracle.instance);
+	cr_assert_str_eq(cluster_value(oracle.proxy, text("SELECT count(*) FROM (%s) x", sql)),
+	                 "1");
+	instance_skip_log(oracle.instance);
+	cr_assert_str_eq(cluster_value(oracle.proxy, sql), "3");
+	instance_expect(oracle.instance, "table_kind", sql);
+	cluster_run(oracle.direct,
+	            "ALTER FOREIGN TABLE moving_2 OPTIONS (SET table_name 'moving_2')");
+	oracle_close(&oracle);
+}
+
+/* The names over there do not matter to the coordinator: it may be another column's. */
+Test(map, columns_called_otherwise_are_refused)
+{
+	struct oracle oracle;
+
+	make_moving();
+	oracle_open_fresh(&oracle);
+	same_and_routed(&oracle, ALL);
+	cluster_run_on(CLUSTER_WORKER1, "ALTER TABLE moving_0 RENAME e TO f");
+	cluster_run(oracle.direct,
+	            "ALTER FOREIGN TABLE moving_0 ALTER e OPTIONS (ADD column_name 'f')");
+	instance_skip_log(oracle.instance);
+	cr_assert_str_eq(cluster_value(oracle.proxy, ALL), cluster_value(oracle.direct, ALL));
+	instance_expect(oracle.instance, "table_kind", ALL);
+	oracle_close(&oracle);
+}
+
 Test(map, trap_10_temporary_table_shadows_the_name)
 {
 	struct oracle oracle;

@@ -49,7 +49,7 @@ static void play(enum script_kind kind, const char *name)
 	cr_assert_eq(counts->wrong, 0, "%u things went wrong: SEED=%lu", counts->wrong,
 	             (unsigned long)seed);
 	cr_assert(done > 0 && counts->writes > 100);
-	cr_assert(routed > 100 || instance.pid == 0, "%u routed", routed);
+	cr_assert(routed > 100 || instance.pid == 0 || chosen("EVENTS"), "%u routed", routed);
 	crowd_free(crowd);
 	instance_stop(&instance);
 	script_clean_up();

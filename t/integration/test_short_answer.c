@@ -128,6 +128,34 @@ Test(short_answer, as_an_error_it_fails_the_statement_and_its_block)
 	PQfinish(conn);
 }
 
+/* The block is failed at the coordinator by a statement that the client must not notice. */
+Test(short_answer, a_failed_block_leaves_the_clients_unnamed_statement)
+{
+	PGconn *conn = client();
+	PGresult *result;
+
+	cluster_run(conn, "SET pgtopk.short_answer = error");
+	PQclear(PQprepare(conn, "begin", "BEGIN", 0, NULL));
+	PQclear(PQprepare(conn, "rollback", "ROLLBACK", 0, NULL));
+	PQclear(PQprepare(conn, "nearest", NEAREST, 0, NULL));
+	PQclear(PQexecPrepared(conn, "begin", 0, NULL, NULL, NULL, 0));
+	PQclear(PQprepare(conn, "", "SELECT 7", 0, NULL));
+	result = PQexecPrepared(conn, "nearest", 0, NULL, NULL, NULL, 0);
+	cr_assert_str_eq(PQresultErrorField(result, PG_DIAG_SQLSTATE), "54000");
+	PQclear(result);
+	cr_assert_eq(PQtransactionStatus(conn), PQTRANS_INERROR);
+	PQclear(PQexecPrepared(conn, "rollback", 0, NULL, NULL, NULL, 0));
+	result = PQexecPrepared(conn, "", 0, NULL, NULL, NULL, 0);
+	cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK, "%s", PQerrorMessage(conn));
+	cr_assert_str_eq(PQgetvalue(result, 0, 0), "7");
+	PQclear(result);
+	cr_assert_str_eq(
+	    cluster_value(conn,
+	                  "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'pgtopk%'"),
+	    "0");
+	PQfinish(conn);
+}
+
 Test(short_answer, shards_that_have_no_more_are_no_error)
 {
 	PGconn *conn = client();

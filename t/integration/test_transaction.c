@@ -110,6 +110,27 @@ Test(transaction, trap_10_own_writes_are_seen)
 	expect_written(instance, "GRANT SELECT ON items TO PUBLIC", NULL);
 }
 
+/* What a foreign table is read from may be a view that writes; it takes no lock to tell it. */
+Test(transaction, trap_10_a_foreign_table_that_writes)
+{
+	PGconn *conn;
+
+	if (cluster_is_citus())
+		return;
+	cluster_run_on(CLUSTER_WORKER1,
+	               "CREATE OR REPLACE FUNCTION noting() RETURNS int LANGUAGE sql"
+	               " SET search_path = public AS"
+	               " $$INSERT INTO public.items_0 (id, embedding) VALUES (999999, '" Q8 "')"
+	               " RETURNING id$$;"
+	               "CREATE OR REPLACE VIEW noted AS SELECT public.noting() AS id");
+	conn = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	cluster_run(conn, "DROP FOREIGN TABLE IF EXISTS noted;"
+	                  "CREATE FOREIGN TABLE noted (id int) SERVER worker1"
+	                  " OPTIONS (schema_name 'public')");
+	PQfinish(conn);
+	expect_written(instance_shared(), "SELECT * FROM noted", "999999");
+}
+
 Test(transaction, a_write_by_copy_is_seen)
 {
 	struct instance *instance = instance_shared();
@@ -162,6 +183,64 @@ Test(transaction, what_others_commit_is_seen)
 	cr_assert_str_neq(cluster_value(conn, TOP), "999999");
 	cluster_run(conn, "COMMIT");
 	PQfinish(other);
+	PQfinish(conn);
+}
+
+/* By whom and where it was committed: before the query began. */
+Test(transaction, a_committed_write_is_always_seen)
+{
+	struct instance *instance = instance_shared();
+	PGconn *conn = instance_connect(instance, NULL);
+	PGconn *writers[2] = {instance_connect(instance, "options='-c synchronous_commit=off'"),
+	                      cluster_connect(CLUSTER_COORDINATOR, NULL)};
+
+	for (int i = 0; i < 40; i++) {
+		PGconn *writer = writers[i % 2];
+		char id[16];
+
+		snprintf(id, sizeof(id), "%d", 900000 + i);
+		cluster_run(writer,
+		            text("INSERT INTO items (id, embedding) VALUES (%s, '" Q8 "')", id));
+		instance_skip_log(instance);
+		cr_assert_str_eq(cluster_value(conn, TOP), id);
+		instance_expect(instance, "routed", TOP);
+		if (i % 4 < 2) {
+			cluster_run(writer, text("DELETE FROM items WHERE id = %s", id));
+		} else if (!cluster_is_citus()) { /* on the worker itself */
+			for (unsigned shard = 0; shard < ITEMS_SHARDS; shard++)
+				cluster_run_on(
+				    cluster_shard_node(shard),
+				    text("DELETE FROM items_%u WHERE id = %s", shard, id));
+		} else {
+			cluster_run_shards("items", ITEMS_SHARDS,
+			                   text("DELETE FROM @ WHERE id = %s", id));
+		}
+		cr_assert_str_neq(cluster_value(conn, TOP), id);
+	}
+	PQfinish(writers[0]);
+	PQfinish(writers[1]);
+	PQfinish(conn);
+}
+
+/* 'now' is the block's begin, and not the worker's. */
+Test(transaction, a_clock_in_a_parameter_is_the_blocks)
+{
+	static const char sql[] =
+	    "SELECT $1::timestamptz FROM items ORDER BY embedding <-> '" Q8 "' LIMIT 1";
+	const char *values[] = {"now"};
+	struct instance *instance = instance_shared();
+	PGconn *conn = instance_connect(instance, NULL);
+	const char *began;
+	PGresult *result;
+
+	cluster_run(conn, "BEGIN");
+	began = cluster_value(conn, "SELECT now()");
+	instance_skip_log(instance);
+	result = PQexecParams(conn, sql, 1, NULL, values, NULL, NULL, 0);
+	cr_assert_str_eq(PQgetvalue(result, 0, 0), began);
+	PQclear(result);
+	instance_expect(instance, "expression", sql);
+	cluster_run(conn, "COMMIT");
 	PQfinish(conn);
 }
 

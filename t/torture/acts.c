@@ -16,8 +16,9 @@ static const struct setting settings[] = {
     {"IntervalStyle", {"iso_8601", "postgres_verbose", "sql_standard", "postgres"}},
     {"extra_float_digits", {"-5", "0", "3", "1"}},
     {"bytea_output", {"escape", "hex"}},
-    {"search_path", {"public", "\"other s\", public", "public, far", "\"$user\", public",
-                     "\"other s\", public, pg_catalog"}},
+    {"search_path",
+     {"public", "\"other s\", public", "public, far", "\"$user\", public",
+      "\"other s\", public, pg_catalog"}},
     {"client_encoding", {"LATIN1", "UTF8", "SQL_ASCII", "EUC_JP"}},
     {"enable_seqscan", {"off", "on"}},
     {"enable_indexscan", {"off", "on"}},
@@ -47,7 +48,6 @@ static const struct setting settings[] = {
     {"quote_all_identifiers", {"on", "off"}},
     {"lc_time", {"C", "POSIX"}},
     {"ivfflat.iterative_scan", {"off", "relaxed_order"}},
-    {"pgtopk.notices", {"on", "off"}},
 };
 
 /* In other words than SET name = value. */
@@ -361,9 +361,12 @@ void session_start(struct script *script, struct dice *dice)
 	                                      "-c client_encoding=LATIN1",
 	                                      "-c default_transaction_isolation=repeatable\\ read"};
 
-	if (dice_chance(dice, 15))
+	if (dice_chance(dice, 12))
 		script->options = DICE_PICK(dice, options);
 	choose_user(script, dice);
-	if (dice_chance(dice, 12))
+	script->own_start = script->options != NULL;
+	if (dice_chance(dice, 10)) {
 		choose_settings(script, dice);
+		script->own_start = true;
+	}
 }

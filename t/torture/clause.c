@@ -66,7 +66,7 @@ static const char *value_of(struct question *question, struct dice *dice,
 		uint32_t type = dice_chance(dice, 40) ? kind->oid : 0;
 
 		question_tag(question, arena_printf(question->arena, "%sparameter %s",
-		                                    kind->oid ? "" : "!", kind->column));
+		                                    value_is_shown(kind) ? "" : "!", kind->column));
 		literal = add_parameter(question, dice, text, type, 0);
 		return dice_chance(dice, 25)
 		           ? arena_printf(question->arena, "%s::%s", literal, kind->type)
@@ -201,7 +201,8 @@ const char *clause_distance(struct question *question, struct dice *dice)
 	const struct world_column *column = world_vector(question->table, dice);
 	const struct value_vector_kind *kind = &value_vectors[column->vector];
 	const char *operator= kind->distances[dice_below(dice, kind->ndistances)];
-	const char *left, *right = dice_chance(dice, 12) ? cast_distance(question, dice, column) : NULL;
+	const char *left,
+	    *right = dice_chance(dice, 12) ? cast_distance(question, dice, column) : NULL;
 
 	if (right)
 		return right;
@@ -317,7 +318,7 @@ const char *clause_target(struct question *question, struct dice *dice)
 		return expression_of(question, dice, column, clause_column(question, dice, column));
 	default:
 		question_tag(question, arena_printf(question->arena, "%starget %s",
-		                                    column->kind->oid ? "" : "!",
+		                                    value_is_shown(column->kind) ? "" : "!",
 		                                    column->kind->column));
 		return clause_column(question, dice, column);
 	}
@@ -429,6 +430,7 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 	                                  "'4'::int2",
 	                                  "(5)"};
 	unsigned most = offset ? 12 : dice_chance(dice, 80) ? 20 : 200;
+	bool many = question->table->rows > WORLD_ROWS_MAX && dice_chance(dice, 40);
 	const char *text;
 
 	if (dice_chance(dice, 5)) {
@@ -437,6 +439,10 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 		                                    offset ? "OFFSET" : "LIMIT", text));
 		return text;
 	}
+	if (many)
+		most = offset ? 1500 : WORLD_MANY_ROWS;
+	if (many && !offset)
+		question_tag(question, "limit of many");
 	text = arena_printf(question->arena, "%u", dice_below(dice, most) + !offset);
 	if (wants_parameter(question, dice)) {
 		static const uint32_t types[] = {0, 0, 20, 23, 21};
@@ -447,7 +453,8 @@ static const char *count(struct question *question, struct dice *dice, bool offs
 		if (dice_chance(dice, 8) && type == 0)
 			text = DICE_PICK(dice, strange);
 		if (!offset)
-			question_tag(question, arena_printf(question->arena, "limit parameter %u", type));
+			question_tag(question,
+			             arena_printf(question->arena, "limit parameter %u", type));
 		return add_parameter(question, dice, text, type, type ? type : 20);
 	}
 	return text;

@@ -16,9 +16,9 @@
 #include "t/torture/talk.h"
 
 struct compare_oids {
-	PGresult *result; /* oid, name of all types that are not built in */
+	PGresult *result;                /* oid, name of all types that are not built in */
 	uint32_t vectors[VALUE_VECTORS]; /* OIDs of pgvector's; 0: bit is not one of them */
-	bool no_origin;   /* which table a field is of does not matter */
+	bool no_origin;                  /* which table a field is of does not matter */
 };
 
 void compare_load(struct compare_oids *oids, PGconn *conn);

@@ -43,19 +43,18 @@ static const struct world_column *free_column(const struct writing *writing)
 
 	if (writing->table->ncolumns < 4)
 		return NULL;
-	column = &writing->table->columns[3 + dice_below(writing->dice,
-	                                                 writing->table->ncolumns - 3)];
+	column =
+	    &writing->table->columns[3 + dice_below(writing->dice, writing->table->ncolumns - 3)];
 	return column->kind && !column->generated ? column : NULL;
 }
 
 static void add_column(struct writing *writing)
 {
 	const struct value_kind *kind = value_kind(writing->dice);
-	const char *value =
-	    value_literal(writing->arena, value_text(writing->dice, kind, true));
+	const char *value = value_literal(writing->arena, value_text(writing->dice, kind, true));
 
-	change(writing, arena_printf(writing->arena, "ADD COLUMN added %s DEFAULT %s", kind->column,
-	                             value));
+	change(writing,
+	       arena_printf(writing->arena, "ADD COLUMN added %s DEFAULT %s", kind->column, value));
 }
 
 static void drop_column(struct writing *writing)
@@ -77,25 +76,30 @@ static void replace_column(struct writing *writing)
 	if (!column)
 		return;
 	name = value_name(writing->arena, column->name);
-	change(writing, arena_printf(writing->arena, "DROP COLUMN %s, ADD COLUMN %s %s DEFAULT %s",
-	                             name, name, kind->column,
-	                             value_literal(writing->arena,
-	                                           value_text(writing->dice, kind, true))));
+	change(writing,
+	       arena_printf(writing->arena, "DROP COLUMN %s, ADD COLUMN %s %s DEFAULT %s", name,
+	                    name, kind->column,
+	                    value_literal(writing->arena, value_text(writing->dice, kind, true))));
 }
 
 static void widen_column(struct writing *writing)
 {
-	static const char *const wider[][2] = {
-	    {"int2", "int4"},           {"int4", "int8"},         {"float4", "float8"},
-	    {"varchar(12)", "text"},    {"numeric(8,2)", "numeric"}, {"timestamp(3)", "timestamp"},
-	    {"text COLLATE \"C\"", "varchar"}, {"label", "text"}, {"posint", "int8"}};
+	static const char *const wider[][2] = {{"int2", "int4"},
+	                                       {"int4", "int8"},
+	                                       {"float4", "float8"},
+	                                       {"varchar(12)", "text"},
+	                                       {"numeric(8,2)", "numeric"},
+	                                       {"timestamp(3)", "timestamp"},
+	                                       {"text COLLATE \"C\"", "varchar"},
+	                                       {"label", "text"},
+	                                       {"posint", "int8"}};
 	const struct world_column *column = free_column(writing);
 
 	for (unsigned i = 0; column && i < sizeof(wider) / sizeof(wider[0]); i++) {
 		if (strcmp(column->kind->column, wider[i][0]) == 0)
-			change(writing, arena_printf(writing->arena, "ALTER COLUMN %s TYPE %s",
-			                             value_name(writing->arena, column->name),
-			                             wider[i][1]));
+			change(writing,
+			       arena_printf(writing->arena, "ALTER COLUMN %s TYPE %s",
+			                    value_name(writing->arena, column->name), wider[i][1]));
 	}
 }
 
@@ -219,18 +223,6 @@ static void remove_rows(struct writing *writing)
 	both(writing, DICE_PICK(writing->dice, changes));
 }
 
-static const char *columns_of(struct arena *arena, const struct world_table *table)
-{
-	const char *all = "";
-
-	for (unsigned i = 0; i < table->ncolumns; i++) {
-		if (!table->columns[i].generated)
-			all = arena_printf(arena, "%s%s%s", all, *all ? ", " : "",
-			                   value_name(arena, table->columns[i].name));
-	}
-	return all;
-}
-
 /* Also a detached one comes back, and an attached one stays so. */
 static void move_leaf(struct writing *writing)
 {
@@ -242,9 +234,8 @@ static void move_leaf(struct writing *writing)
 	leaf = &writing->table->leaves[dice_below(writing->dice, writing->table->nleaves)];
 	ddl->leaf = leaf->name;
 	ddl->table = writing->table->full;
-	ddl->columns = columns_of(writing->arena, writing->table);
-	ddl->sharded =
-	    arena_printf(writing->arena, "ALTER TABLE %s DETACH PARTITION %s", leaf->parent, leaf->name);
+	ddl->sharded = arena_printf(writing->arena, "ALTER TABLE %s DETACH PARTITION %s",
+	                            leaf->parent, leaf->name);
 	ddl->plain = arena_printf(writing->arena, "ALTER TABLE %s ATTACH PARTITION %s %s",
 	                          leaf->parent, leaf->name, leaf->bound);
 }
@@ -265,11 +256,10 @@ static void move_shard(struct writing *writing)
 	    arena, "ALTER TABLE %s RENAME TO moved; CREATE TABLE %s AS SELECT * FROM %.*smoved;",
 	    leaf->remote, leaf->remote, (int)(strchr(leaf->remote, '.') - leaf->remote) + 1,
 	    leaf->remote);
-	ddl->sharded =
-	    arena_printf(arena,
-	                 "ALTER FOREIGN TABLE %s OPTIONS (SET table_name 'moved');"
-	                 "DELETE FROM %s WHERE id %% 3 = 0",
-	                 leaf->name, writing->table->full);
+	ddl->sharded = arena_printf(arena,
+	                            "ALTER FOREIGN TABLE %s OPTIONS (SET table_name 'moved');"
+	                            "DELETE FROM %s WHERE id %% 3 = 0",
+	                            leaf->name, writing->table->full);
 	ddl->plain = arena_printf(arena, "DELETE FROM %s WHERE id %% 3 = 0", writing->table->full);
 }
 
@@ -279,12 +269,18 @@ struct ddl *ddl_new(struct arena *arena, const struct world *world, struct dice 
 		const char *name;
 		void (*make)(struct writing *writing);
 	} makers[] = {
-	    {"ADD COLUMN", add_column},       {"DROP COLUMN", drop_column},
-	    {"replace column", replace_column}, {"TYPE", widen_column},
-	    {"RENAME COLUMN", rename_column}, {"exchange columns", exchange_columns},
-	    {"name", change_name},            {"rights", change_rights},
-	    {"shadow", shadow_names},         {"rows", remove_rows},
-	    {"partition", move_leaf},         {"shard", move_shard},
+	    {"ADD COLUMN", add_column},
+	    {"DROP COLUMN", drop_column},
+	    {"replace column", replace_column},
+	    {"TYPE", widen_column},
+	    {"RENAME COLUMN", rename_column},
+	    {"exchange columns", exchange_columns},
+	    {"name", change_name},
+	    {"rights", change_rights},
+	    {"shadow", shadow_names},
+	    {"rows", remove_rows},
+	    {"partition", move_leaf},
+	    {"shard", move_shard},
 	};
 	unsigned which = dice_below(dice, sizeof(makers) / sizeof(makers[0]));
 	struct writing writing = {.arena = arena, .world = world, .dice = dice};
@@ -326,27 +322,34 @@ static char *value(PGconn *conn, const char *sql)
 	return copy;
 }
 
-/* A partition's rows are in the whole table as long as it is one. */
+/* A partition's rows are in the whole table as long as it is one. What was changed in between is
+ * in the way of both. */
 static void run_leaf(const struct ddl *ddl, PGconn *const conns[4])
 {
 	struct arena *arena = arena_new();
-	char *ids = value(conns[0], arena_printf(arena, "SELECT string_agg(id::text, ',') FROM %s",
-	                                         ddl->leaf));
+	char *ids = value(
+	    conns[0], arena_printf(arena, "SELECT string_agg(id::text, ',') FROM %s", ddl->leaf));
+	char *columns = value(
+	    conns[1], arena_printf(arena,
+	                           "SELECT string_agg(quote_ident(attname), ',') FROM pg_attribute "
+	                           "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT "
+	                           "attisdropped AND attgenerated = ''",
+	                           value_literal(arena, ddl->table)));
+	const char *which = ids ? ids : "NULL";
 
 	if (run(conns[0], ddl->sharded)) {
-		run(conns[1], arena_printf(arena,
-		                           "CREATE TABLE IF NOT EXISTS held (LIKE %s);"
-		                           "INSERT INTO held (%s) SELECT %s FROM %s WHERE id IN "
-		                           "(%s); DELETE FROM %s WHERE id IN (%s)",
-		                           ddl->table, ddl->columns, ddl->columns, ddl->table,
-		                           ids ? ids : "NULL", ddl->table, ids ? ids : "NULL"));
+		run(conns[1],
+		    arena_printf(arena,
+		                 "CREATE TABLE held.%s AS SELECT %s FROM %s WHERE id IN "
+		                 "(%s); DELETE FROM %s WHERE id IN (%s)",
+		                 ddl->leaf, columns, ddl->table, which, ddl->table, which));
 	} else if (run(conns[0], ddl->plain)) {
 		run(conns[1], arena_printf(arena,
-		                           "INSERT INTO %s (%s) SELECT %s FROM held WHERE id IN "
-		                           "(%s)",
-		                           ddl->table, ddl->columns, ddl->columns,
-		                           ids ? ids : "NULL"));
+		                           "INSERT INTO %s (%s) SELECT %s FROM held.%s; DROP TABLE "
+		                           "held.%s",
+		                           ddl->table, columns, columns, ddl->leaf, ddl->leaf));
 	}
+	free(columns);
 	free(ids);
 	arena_free(arena);
 }

@@ -16,7 +16,6 @@ struct ddl {
 	const char *plain;
 	const char *leaf;  /* of the sharded table: its rows go, or come back */
 	const char *table; /* from, or to, that one */
-	const char *columns;
 };
 
 struct ddl *ddl_new(struct arena *arena, const struct world *world, struct dice *dice);

@@ -141,16 +141,16 @@ static void choose_keys(struct question *question, struct dice *dice)
 		const struct world_column *column = world_column(question->table, dice);
 		const char *raw = clause_column(question, dice, column);
 
-		if ((!column->kind->ordered || !value_is_key(column->kind)) && dice_chance(dice, 80))
+		if ((!column->kind->ordered || !value_is_key(column->kind)) &&
+		    dice_chance(dice, 80))
 			continue;
 		if (dice_chance(dice, 10)) {
 			raw = clause_distance(question, dice);
 			question_tag(question, "key distance");
 		} else {
-			question_tag(question,
-			             arena_printf(question->arena, "%skey %s",
-			                          value_is_key(column->kind) ? "" : "!",
-			                          column->kind->column));
+			question_tag(question, arena_printf(question->arena, "%skey %s",
+			                                    value_is_key(column->kind) ? "" : "!",
+			                                    column->kind->column));
 		}
 		add_column_key(question, raw, choose_order(dice));
 	}

@@ -71,7 +71,8 @@ static unsigned width(const struct question *question)
 }
 
 /* With `rank`, a text comes behind the other columns, of which there are `count`. */
-static void put_formats(struct iobuf *out, const struct script_call *call, unsigned count, bool rank)
+static void put_formats(struct iobuf *out, const struct script_call *call, unsigned count,
+                        bool rank)
 {
 	if (count == 0 || (call->format == 0 && !rank)) {
 		wire_put_u16(out, call->format == 0 ? 0 : 1);

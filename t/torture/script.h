@@ -37,9 +37,9 @@ struct script_call {
 struct script_step {
 	unsigned who; /* 0 or 1: which session */
 	bool simple;
-	bool admin; /* the superuser does it, on a connection of its own */
+	bool admin;            /* the superuser does it, on a connection of its own */
 	const struct ddl *ddl; /* is that what it does? */
-	bool skip;  /* taken out while shrinking */
+	bool skip;             /* taken out while shrinking */
 	unsigned ncalls;
 	struct script_call calls[SCRIPT_CALLS_MAX];
 };
@@ -49,6 +49,7 @@ struct script {
 	const struct world *world;
 	const char *user;
 	const char *options; /* of the startup; may be NULL */
+	bool own_start;      /* a session that has begun before is not like it */
 	const char *before;  /* run by the superuser first, in both databases; may be NULL */
 	const char *after;
 	bool ddl;    /* the tables are not the same afterwards */
@@ -57,7 +58,9 @@ struct script {
 	struct script_step steps[SCRIPT_STEPS_MAX];
 };
 
-struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice);
+/* ddl: the tables may be changed. */
+struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice,
+                          bool ddl);
 
 /* The messages of a step, and how many ReadyForQuery answer them; vectors: OIDs of pgvector's types
  * there. */

@@ -14,16 +14,16 @@
 static const char begin_sql[] =
     "DO $$ DECLARE r record; BEGIN FOR r IN SELECT c.oid, c.relkind FROM pg_class c "
     "WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'far', "
-    "'other s', 'now this')) AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND NOT EXISTS "
+    "'other s', 'held', 'now this')) AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND NOT EXISTS "
     "(SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') LOOP "
     "IF EXISTS (SELECT FROM pg_class c WHERE c.oid = r.oid) THEN "
     "EXECUTE format('DROP %s TABLE %s CASCADE', CASE r.relkind WHEN 'f' THEN 'FOREIGN' ELSE '' END, "
     "r.oid::regclass); END IF; END LOOP; END $$;"
-    "DROP SCHEMA IF EXISTS \"other s\", far, \"now this\" CASCADE;"
+    "DROP SCHEMA IF EXISTS \"other s\", far, held, \"now this\" CASCADE;"
     "GRANT " WORLD_ROLE " TO " WORLD_USER ";"
     "DROP FUNCTION IF EXISTS set_style, set_path;";
 
-static const char end_sql[] = "CREATE SCHEMA \"other s\"; CREATE SCHEMA far; "
+static const char end_sql[] = "CREATE SCHEMA \"other s\"; CREATE SCHEMA far; CREATE SCHEMA held; "
 			      "GRANT USAGE ON SCHEMA \"other s\", far TO PUBLIC;";
 
 /* Functions that change the session, and what the users need. */
@@ -168,7 +168,8 @@ static void put_local(FILE *to, struct world *world, const struct world_table *t
 	put_columns(to, world->arena, table, dice, true, &dropped);
 	fprintf(to, ")%s;", more);
 	put_drops(to, leaf->name, dropped);
-	fprintf(to, "ALTER TABLE %s ATTACH PARTITION %s %s;", leaf->parent, leaf->name, leaf->bound);
+	fprintf(to, "ALTER TABLE %s ATTACH PARTITION %s %s;", leaf->parent, leaf->name,
+	        leaf->bound);
 }
 
 static void put_remote(struct tables_sql *sql, struct world *world, struct world_table *table,
@@ -243,11 +244,11 @@ static void put_partitions(struct tables_sql *sql, struct world *world, struct w
 		put_local(sql->sharded, world, table, dice, &branch, "TABLE",
 		          " PARTITION BY HASH (part)");
 		for (unsigned j = 0; j < 2; j++)
-			put_leaf(sql, world, table, dice, branch.name,
-			         arena_printf(arena, "%s_%u", name, j),
-			         arena_printf(arena, "FOR VALUES WITH (MODULUS 2, REMAINDER %u)",
-			                      j),
-			         indexes);
+			put_leaf(
+			    sql, world, table, dice, branch.name,
+			    arena_printf(arena, "%s_%u", name, j),
+			    arena_printf(arena, "FOR VALUES WITH (MODULUS 2, REMAINDER %u)", j),
+			    indexes);
 	}
 }
 
@@ -312,10 +313,9 @@ static void put_value(FILE *to, struct world *world, const struct world_table *t
 
 		if (!column->has_typmod && table->rows % 7 == 0 && dice_chance(dice, 10))
 			dimensions++;
-		value = dice_chance(dice, 8)
-		            ? NULL
-		            : value_vector(dice, world->arena, column->vector, dimensions,
-		                         !column->tame);
+		value = dice_chance(dice, 8) ? NULL
+		                             : value_vector(dice, world->arena, column->vector,
+		                                            dimensions, !column->tame);
 	}
 	fputs(value_literal(world->arena, value), to);
 }

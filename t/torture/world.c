@@ -119,7 +119,7 @@ static const struct value_kind *kind_of(struct dice *dice, uint32_t oid)
 
 static void think_columns(struct world_table *table, struct dice *dice)
 {
-	unsigned more = 2 + dice_below(dice, 8);
+	unsigned more = table->rows > WORLD_ROWS_MAX ? 1 : 2 + dice_below(dice, 8);
 
 	add_column(table, "id")->kind = kind_of(dice, dice_chance(dice, 50) ? 20 : 23);
 	add_column(table, "part")->kind = kind_of(dice, 23);
@@ -157,6 +157,8 @@ static void think_table(struct world *world, struct world_table *table, struct d
 	              : dice_chance(dice, 50) ? 10 + dice_below(dice, 30)
 	                                      : 40 + dice_below(dice, WORLD_ROWS_MAX - 40);
 	table->shards = 1 + dice_below(dice, 6);
+	if (number == 0 && dice_chance(dice, 7)) /* LIMIT beyond hnsw.ef_search */
+		table->rows = 1200 + dice_below(dice, WORLD_MANY_ROWS - 1200);
 	table->renamed = dice_chance(dice, 4);
 	think_columns(table, dice);
 }

@@ -20,6 +20,7 @@
 #define WORLD_TABLES 2
 #define WORLD_LEAVES_MAX 24
 #define WORLD_ROWS_MAX 160
+#define WORLD_MANY_ROWS 2500
 /* Who may log in beside postgres. */
 #define WORLD_USER "torture_user"
 #define WORLD_ROLE "torture_role"
@@ -55,7 +56,7 @@ struct world_table {
 	bool indexed; /* a shard has a vector index: answers need not be exact */
 	bool ivfflat; /* it is one that finds little */
 	bool dropped; /* columns were dropped before there were partitions */
-	bool local;    /* a partition may be the coordinator's own */
+	bool local;   /* a partition may be the coordinator's own */
 	bool renamed; /* columns have other names on some shards: not routed */
 	bool citus;
 	unsigned nleaves;

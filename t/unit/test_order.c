@@ -74,7 +74,7 @@ static bool valid_hex(enum order_type type, const char *hex)
 }
 
 /* Trap 4: numbers < NaN, -0.0 = 0.0, DESC: all as PostgreSQL sorts them. */
-Test(order, trap4_as_postgresql_sorts)
+Test(order, trap_04_as_postgresql_sorts)
 {
 	for (size_t i = 0; i < NGOLDEN; i++) {
 		struct row_value a = value_of(golden[i].hex);
@@ -102,7 +102,7 @@ Test(order, trap4_as_postgresql_sorts)
 }
 
 /* Trap 4: NULLS FIRST and LAST, with ASC and DESC. */
-Test(order, trap4_nulls)
+Test(order, trap_04_nulls)
 {
 	static const uint8_t nan[8] = {0x7f, 0xf8};
 	struct row_value null = {.data = NULL, .len = -1};
@@ -123,7 +123,7 @@ Test(order, trap4_nulls)
 }
 
 /* Trap 4: any NaN is the same, whatever its sign and payload. */
-Test(order, trap4_every_nan_is_equal)
+Test(order, trap_04_every_nan_is_equal)
 {
 	cr_assert_eq(compare_hex(ORDER_FLOAT8, "7ff8000000000000", "fff8000000000000"), 0);
 	cr_assert_eq(compare_hex(ORDER_FLOAT8, "7ff0000000000001", "ffffffffffffffff"), 0);

@@ -176,7 +176,7 @@ Test(plan, where)
 }
 
 /* Trap 9: symbols belong to several types; operand order; schema; casts. */
-Test(plan, trap_9_distances)
+Test(plan, trap_09_distances)
 {
 	static const char *const same[] = {
 	    "items.e <-> $1",
@@ -315,7 +315,7 @@ Test(plan, directions)
 #define PARAMETER(n, max) .kind = PLAN_COUNT_PARAMETER, .parameter = (n), .maximum = (max)
 
 /* Trap 5: the offset is never a shard's, and every way to write a count. */
-Test(plan, trap_5_limits)
+Test(plan, trap_05_limits)
 {
 	static const struct {
 		const char *clause;
@@ -379,7 +379,7 @@ static void expect_shard_table(void *context, const ProtobufCMessage *message,
 }
 
 /* Trap 8: a shard's text names no table but the shard. */
-Test(plan, trap_8_logical_name_is_gone)
+Test(plan, trap_08_logical_name_is_gone)
 {
 	static const char *const texts[] = {
 	    "SELECT * FROM items ORDER BY e <-> $1 LIMIT 5",
@@ -402,7 +402,7 @@ Test(plan, trap_8_logical_name_is_gone)
 }
 
 /* The place-holder's name in the statement itself. */
-Test(plan, trap_8_place_holder_in_text)
+Test(plan, trap_08_place_holder_in_text)
 {
 	struct shared s =
 	    planned("SELECT 'pgtopk_shard_0.pgtopk_shard_0', 'pgtopk_shard_1' FROM items "

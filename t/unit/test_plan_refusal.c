@@ -116,7 +116,7 @@ Test(refused, from)
 }
 
 /* Trap 5 */
-Test(refused, trap_5_limits)
+Test(refused, trap_05_limits)
 {
 	static const struct refusal_case cases[] = {
 	    {REFUSAL_limit, "SELECT 1 FROM items ORDER BY e <-> $1"},
@@ -158,7 +158,7 @@ Test(refused, trap_5_limits)
 }
 
 /* Trap 9 */
-Test(refused, trap_9_order_by)
+Test(refused, trap_09_order_by)
 {
 	static const struct refusal_case cases[] = {
 	    {REFUSAL_order_by, ORDER("id")},
@@ -191,7 +191,7 @@ Test(refused, trap_9_order_by)
 }
 
 /* Trap 9 */
-Test(refused, trap_9_distances)
+Test(refused, trap_09_distances)
 {
 	static const struct refusal_case cases[] = {
 	    /* the alias is no input column */
@@ -284,6 +284,9 @@ Test(refused, functions)
 	    {REFUSAL_function, WHERE("at AT TIME ZONE 'UTC' > '2024-01-01'")},
 	    {REFUSAL_function, ORDER("e <-> $1, random()")},
 	    {REFUSAL_function, ORDER("f(e) <-> $1::vector")},
+	    /* of what is stored as a node's own OID */
+	    {REFUSAL_function, WHERE("hashenum(n) > 0")},
+	    {REFUSAL_function, WHERE("hash_array(tags) > 0")},
 	};
 
 	EXPECT_REFUSALS(cases);

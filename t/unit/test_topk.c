@@ -290,7 +290,7 @@ Test(topk, float4_key)
 }
 
 /* Trap 3: a shard's order (relaxed_order has none) is not trusted. */
-Test(topk, trap3_order_within_a_shard_is_not_trusted)
+Test(topk, trap_03_order_within_a_shard_is_not_trusted)
 {
 	struct topk *topk = make(3, 0);
 
@@ -304,7 +304,7 @@ Test(topk, trap3_order_within_a_shard_is_not_trusted)
 }
 
 /* Trap 4: <#> is negative; numbers < NaN < NULL; DESC and NULLS FIRST. */
-Test(topk, trap4_negative_nan_null_desc)
+Test(topk, trap_04_negative_nan_null_desc)
 {
 	static const uint32_t expected[4][4] = {
 	    {0, 1, 2, 3}, /* ASC NULLS LAST: -2, 1, NaN, NULL */
@@ -339,7 +339,7 @@ Test(topk, trap4_negative_nan_null_desc)
 }
 
 /* Trap 4: distances that their text would round to the same are told apart. */
-Test(topk, trap4_distances_are_not_rounded)
+Test(topk, trap_04_distances_are_not_rounded)
 {
 	struct topk *topk = make(1, 0);
 
@@ -351,7 +351,7 @@ Test(topk, trap4_distances_are_not_rounded)
 }
 
 /* Trap 5: OFFSET is cut once, from the merged rows. */
-Test(topk, trap5_offset_is_cut_after_the_merge)
+Test(topk, trap_05_offset_is_cut_after_the_merge)
 {
 	struct topk *topk = make(3, 5);
 
@@ -364,7 +364,7 @@ Test(topk, trap5_offset_is_cut_after_the_merge)
 }
 
 /* Trap 5: LIMIT 0, and an OFFSET that is beyond the last row. */
-Test(topk, trap5_nothing_to_deliver)
+Test(topk, trap_05_nothing_to_deliver)
 {
 	struct topk *none = make(0, 5);
 	struct topk *beyond = make(10, 5);
@@ -383,7 +383,7 @@ Test(topk, trap5_nothing_to_deliver)
 }
 
 /* Trap 5: a limit near 2^63 costs what the rows cost. */
-Test(topk, trap5_huge_limit)
+Test(topk, trap_05_huge_limit)
 {
 	struct topk *topk = make(INT64_MAX, INT64_MAX);
 	struct topk *all = make(INT64_MAX, 2);

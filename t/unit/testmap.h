@@ -45,7 +45,8 @@ static inline void testmap_add_odd(struct shardmap *map)
 	shardmap_add_shard(table, 1, 0, "My Schema", "Odd\"Table_1");
 }
 
-static inline struct shardmap *testmap_new(uint64_t generation)
+/* Not sealed yet. */
+static inline struct shardmap *testmap_building(uint64_t generation)
 {
 	static const struct {
 		const char *name;
@@ -53,7 +54,7 @@ static inline struct shardmap *testmap_new(uint64_t generation)
 	} functions[] = {
 	    {"abs", 1},         {"upper", 1},         {"lower", 1},       {"length", 1},
 	    {"subvector", 3},   {"l2_normalize", 1},  {"l2_distance", 2}, {"binary_quantize", 1},
-	    {"like_escape", 2}, {"inner_product", 2},
+	    {"like_escape", 2}, {"inner_product", 2}, {"hashenum", 1},    {"hash_array", 1},
 	};
 	struct shardmap *map = shardmap_new(SHARDMAP_CITUS, generation);
 	struct shardmap_table *table;
@@ -69,6 +70,13 @@ static inline struct shardmap *testmap_new(uint64_t generation)
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
 		shardmap_add_function(map, functions[i].name, functions[i].nargs);
 	shardmap_add_foreign_operator(map, "<+>");
+	return map;
+}
+
+static inline struct shardmap *testmap_new(uint64_t generation)
+{
+	struct shardmap *map = testmap_building(generation);
+
 	shardmap_seal(map);
 	return map;
 }
