@@ -162,3 +162,116 @@ Test(changes, a_block_keeps_its_lock_timeout)
 	}
 	oracle_close(&oracle);
 }
+
+/* ---- a shard moved away and back ---- */
+
+#define MOVED "SELECT id FROM moved ORDER BY e <-> '[1,2]' LIMIT 1000"
+
+struct move {
+	PGconn *direct, *back, *worker;
+	int shard;
+	char pids[256];
+	char since[64];
+};
+
+static void move_open(struct move *move)
+{
+	move->direct = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	move->back = cluster_connect(CLUSTER_COORDINATOR, NULL);
+	move->worker = cluster_connect(CLUSTER_WORKER1, NULL);
+	cluster_shard("moved", "id int, e vector(2)", "HASH (id)", 4, 0);
+	cluster_run(move->direct,
+	            "INSERT INTO moved SELECT i, '[1,2]' FROM generate_series(1, 400) i");
+	move->shard = atoi(cluster_value(
+	    move->direct, text("SELECT s.shardid FROM pg_dist_shard s JOIN pg_dist_placement USING "
+	                       "(shardid) JOIN pg_dist_node n USING (groupid) WHERE s.logicalrelid "
+	                       "= 'moved'::regclass AND n.nodeport = %d LIMIT 1",
+	                       cluster_port(CLUSTER_WORKER1))));
+}
+
+static void move_close(struct move *move)
+{
+	cluster_run(move->direct, "DROP TABLE moved");
+	PQfinish(move->worker);
+	PQfinish(move->back);
+	PQfinish(move->direct);
+}
+
+static const char *move_sql(const struct move *move, enum cluster_node from, enum cluster_node to)
+{
+	return text("SELECT citus_move_shard_placement(%d, '127.0.0.1', %d, '127.0.0.1', %d, "
+	            "'block_writes')",
+	            move->shard, cluster_port(from), cluster_port(to));
+}
+
+/* Servers of connections that are just being closed may have ended. */
+static void send_signal(const struct move *move, const char *name)
+{
+	cr_assert_neq(system(text("kill -%s %s 2>/dev/null", name, move->pids)), -1);
+}
+
+/* Stops the servers of pgtopk's connections to the worker. */
+static void stop_servers(struct move *move)
+{
+	snprintf(move->pids, sizeof(move->pids), "%s",
+	         cluster_value(move->worker, "SELECT string_agg(pid::text, ' ') FROM "
+	                                     "pg_stat_activity WHERE application_name = 'pgtopk'"));
+	snprintf(move->since, sizeof(move->since), "%s",
+	         cluster_value(move->direct, "SELECT clock_timestamp()"));
+	send_signal(move, "STOP");
+}
+
+/* The check of the map that a query has just asked for has been answered. */
+static void await_check(const struct move *move)
+{
+	await(
+	    move->direct,
+	    text(
+		"SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle' AND "
+		"application_name = 'pgtopk' AND query LIKE '%%FROM pg_catalog.pg_dist_partition p "
+		"WHERE p.logicalrelid%%' AND query_start > '%s'",
+		move->since));
+}
+
+/* Begins the move back; Citus waits for our lock when it has made the table, before it copies. */
+static void begin_move_back(const struct move *move)
+{
+	cluster_run(move->direct, "SELECT pg_advisory_lock(55152, 44000)");
+	cluster_run(move->back, "SET citus.running_under_citus_test_suite = on");
+	cr_assert(PQsendQuery(move->back, move_sql(move, CLUSTER_WORKER2, CLUSTER_WORKER1)));
+	await(move->worker, text("SELECT to_regclass('moved_%d') IS NOT NULL", move->shard));
+}
+
+/*
+ * A worker is so late that a shard has left it meanwhile and is on its way back: empty as
+ * yet, under its old name, while the check of the map has long said that nothing changed.
+ */
+Test(changes, trap_06_a_shard_that_is_moved_away_and_back)
+{
+	struct move move;
+	struct instance instance;
+	PGconn *conn;
+
+	if (!cluster_is_citus()) {
+		SKIP("changes.trap_06_a_shard_that_is_moved_away_and_back", "no Citus");
+		return;
+	}
+	move_open(&move);
+	instance_start(&instance, NULL); /* the shared one has a map without that table */
+	conn = instance_connect(&instance, NULL);
+	cluster_run(conn, MOVED);
+	instance_expect(&instance, "routed", MOVED);
+	stop_servers(&move);
+	cr_assert(PQsendQuery(conn, MOVED));
+	await_check(&move);
+	cluster_run(move.direct, move_sql(&move, CLUSTER_WORKER1, CLUSTER_WORKER2));
+	cluster_run(move.direct, "CALL citus_cleanup_orphaned_resources()");
+	begin_move_back(&move);
+	send_signal(&move, "CONT");
+	has_rows(conn, 400);
+	cluster_run(move.direct, "SELECT pg_advisory_unlock(55152, 44000)");
+	has_rows(move.back, 1);
+	PQfinish(conn);
+	instance_stop(&instance);
+	move_close(&move);
+}
