@@ -14,7 +14,7 @@
 
 #define CASES_PER_WORLD 50
 /* So often a kind of question may be left to the coordinator by chance. */
-#define GAP 40
+#define GAP 100
 
 static void print_tally(const struct stage_tally *tally, unsigned cases, unsigned failures)
 {
