@@ -338,6 +338,10 @@ static void describe_here(struct session *session)
 		forward(session);
 		return;
 	}
+	if (portal && session->status == 'E') {
+		fail(session, verdict_block_failed());
+		return;
+	}
 	if (kind == 'S') {
 		description_put_parameters(statement->described, &session->held,
 		                           statement->described->nparameters - statement->lifted);
@@ -405,6 +409,10 @@ static void send_rows(struct session *session)
 		return;
 	if (!portal) {
 		forward(session);
+		return;
+	}
+	if (session->status == 'E') { /* portals outlive an error, but give no more */
+		fail(session, verdict_block_failed());
 		return;
 	}
 	end = portal->rows;

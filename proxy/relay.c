@@ -455,8 +455,10 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 		break;
 	case WIRE_BE_ReadyForQuery:
 		session->status = (char)body[0];
-		if (session->status != 'T')
+		if (session->status == 'I')
 			statements_drop_portals(&session->statements);
+		else if (session->status == 'E')
+			statements_keep_executed(&session->statements);
 		if (session->phase == SESSION_LOGIN)
 			login_done(session);
 		break;

@@ -208,3 +208,13 @@ void statements_drop_portals(struct statements *statements)
 	HASH_ITER (hh, statements->portals, portal, next)
 		drop_portal(statements, portal);
 }
+
+void statements_keep_executed(struct statements *statements)
+{
+	struct portal *portal, *next;
+
+	HASH_ITER (hh, statements->portals, portal, next) {
+		if (!portal->executed)
+			drop_portal(statements, portal);
+	}
+}

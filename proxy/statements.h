@@ -84,5 +84,6 @@ void statements_set_answer(struct statements *statements, struct portal *portal,
                            uint64_t rows);
 void statements_drop_portal(struct statements *statements, const char *name);
 void statements_drop_portals(struct statements *statements);
+void statements_keep_executed(struct statements *statements); /* drops all other portals */
 
 #endif

@@ -56,3 +56,15 @@ const struct wire_error *verdict_error(enum refusal refusal, bool timed_out)
 		return &cut_short;
 	return timed_out ? &too_late : &cancelled;
 }
+
+const struct wire_error *verdict_block_failed(void)
+{
+	static const struct wire_error error = {
+	    .severity = "ERROR",
+	    .sqlstate = "25P02",
+	    .message = "current transaction is aborted, commands ignored until end of "
+		       "transaction block",
+	};
+
+	return &error;
+}

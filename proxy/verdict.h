@@ -16,5 +16,7 @@ enum refusal verdict_refusal(enum scatter_outcome outcome);
 bool verdict_fails(enum refusal refusal);
 /* What a client is told of it: a user's request, statement_timeout, a short answer. */
 const struct wire_error *verdict_error(enum refusal refusal, bool timed_out);
+/* What every statement in a failed transaction block is told. */
+const struct wire_error *verdict_block_failed(void);
 
 #endif

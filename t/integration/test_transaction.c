@@ -391,6 +391,35 @@ Test(transaction, a_portal_ends_with_its_transaction)
 	pair_close(&pair);
 }
 
+Test(transaction, a_portal_in_a_failed_block)
+{
+	struct pair pair;
+
+	pair_open(&pair);
+	parse(&pair, "s", TOP);
+	parse(&pair, "bad", "SELECT 1 / (random() * 0)::int");
+	parse(&pair, "end", "ROLLBACK");
+	run(&pair, "BEGIN");
+	bind(&pair, "", "s");
+	wire_put_execute(&pair.out, "", 2);
+	bind(&pair, "c", "bad");
+	wire_put_execute(&pair.out, "c", 0);
+	wire_put_execute(&pair.out, "", 2);
+	pair_sync(&pair);
+	pair_expect_routed(&pair, 1);
+	wire_put_execute(&pair.out, "", 2);
+	wire_put_execute(&pair.out, "", 2);
+	pair_sync(&pair);
+	wire_put_describe(&pair.out, 'P', "");
+	pair_sync(&pair);
+	bind(&pair, "c", "end");
+	wire_put_execute(&pair.out, "c", 0);
+	pair_sync(&pair);
+	wire_put_execute(&pair.out, "", 2);
+	pair_sync(&pair);
+	pair_close(&pair);
+}
+
 /* What the client has open on the coordinator is not touched by what we ask there. */
 Test(transaction, the_clients_unnamed_portal_lives_on)
 {
