@@ -32,7 +32,7 @@ struct crew_fault {
 struct crew_error {
 	char state[8];
 	const char *fault;
-	char message[100]; /* the first */
+	char message[200]; /* the first */
 	unsigned count;
 };
 
@@ -43,12 +43,12 @@ struct seat {
 	bool direct; /* past pgtopk */
 	PGconn *conn;
 	unsigned session; /* how many connections there were */
-	unsigned prepared;
+	int64_t opened_at;
 	_Atomic int64_t ok_at;
 	_Atomic unsigned long done;
 	int64_t longest_us;
 	char state[8]; /* of the last error; "-": the connection was lost */
-	char message[300];
+	char message[200];
 	uint64_t chance;
 };
 
@@ -89,9 +89,10 @@ void crew_fill(struct crew *crew, unsigned table);
 
 /* ---- for the threads ---- */
 
-/* Runs a statement; NULL: it failed (seat->state), and if the error was not excused that is
- * reported. values: text parameters. */
+/* Runs a statement, or a prepared one, whose name begins with "@"; NULL: it failed (seat->state),
+ * and if the error was not excused that is reported. values: text parameters; count -1: simple. */
 PGresult *seat_run(struct seat *seat, const char *sql, int count, const char *const *values);
+bool seat_prepare(struct seat *seat, const char *name, const char *sql);
 bool seat_open(struct seat *seat);
 void seat_close(struct seat *seat);
 /* A plain command; the rows it touched, -1: it failed. */

@@ -147,9 +147,10 @@ static unsigned watch(struct forwarder *forwarder, struct connection *connection
 			const struct way *in = &connection->ways[j], *out = &connection->ways[!j];
 			bool full = in->at < in->end, owes = out->at < out->end;
 
-			polls[n] = (struct pollfd){
-			    .fd = connection->fds[j],
-			    .events = (short)((full || in->over ? 0 : POLLIN) | (owes ? POLLOUT : 0))};
+			polls[n] =
+			    (struct pollfd){.fd = connection->fds[j],
+			                    .events = (short)((full || in->over ? 0 : POLLIN) |
+			                                      (owes ? POLLOUT : 0))};
 			if (polls[n].events == 0)
 				polls[n].fd = -1;
 			who[n++] = i;

@@ -103,8 +103,9 @@ static bool check_rows(const struct ledger *ledger, const struct judge_question 
 		if (!why && at < *last)
 			why = "is out of order";
 		if (why) {
-			fprintf(out, "row %u of %u (id %u, version %u, distance² %d) %s; ledger:",
-			        i, count, rows[i].id, rows[i].version, at, why);
+			fprintf(out,
+			        "row %u of %u (id %u, version %u, distance² %d) %s; ledger:", i,
+			        count, rows[i].id, rows[i].version, at, why);
 			if (rows[i].id < ledger->ids)
 				tell_row(ledger_row(ledger, question->table, rows[i].id), question,
 				         out);

@@ -35,12 +35,13 @@ static bool names(const char *states, const char *state)
 /* The fault that excuses it; NULL: none does. */
 static const char *excuse(struct seat *seat)
 {
-	int64_t since = seat->ok_at;
+	/* a prepared statement may be of long ago */
+	int64_t since = strcmp(seat->state, "0A000") == 0 ? seat->opened_at : seat->ok_at;
 
 	for (unsigned i = seat->crew->nfaults; i-- > 0;) {
 		const struct crew_fault *fault = &seat->crew->faults[i];
 
-		if (fault->ended + AFTER_US < since && fault->ended != LEDGER_NEVER)
+		if (fault->ended < since - AFTER_US)
 			break;
 		if (names(fault->states, seat->state))
 			return fault->name;
@@ -79,8 +80,8 @@ static void weigh(struct seat *seat, const char *sql)
 	pthread_mutex_unlock(&crew->mutex);
 	if (!fault)
 		crew_fail(crew, "seat %u%s: error %s that no fault excuses: %s\n  %.300s",
-		          seat->number, seat->direct ? " (direct)" : "", seat->state,
-		          seat->message, sql ? sql : "(login)");
+		          seat->number, seat->direct ? " (direct)" : "", seat->state, seat->message,
+		          sql ? sql : "(login)");
 }
 
 static void note(struct seat *seat, const char *state, const char *message)
@@ -119,7 +120,7 @@ bool seat_open(struct seat *seat)
 	if (PQstatus(seat->conn) == CONNECTION_OK) {
 		PQsetNoticeReceiver(seat->conn, ignore, NULL);
 		seat->session++;
-		seat->prepared = 0;
+		seat->opened_at = ledger_now();
 		return true;
 	}
 	note(seat, NULL, PQerrorMessage(seat->conn));
@@ -178,14 +179,14 @@ static int send_it(struct seat *seat, const char *sql, int count, const char *co
 	return PQsendQueryParams(seat->conn, sql, count, NULL, values, NULL, NULL, 0);
 }
 
-PGresult *seat_run(struct seat *seat, const char *sql, int count, const char *const *values)
+static PGresult *finish(struct seat *seat, const char *sql, bool sent)
 {
 	int64_t begun = ledger_now(), took;
 	PGresult *result = NULL;
 	bool stuck = false;
 	ExecStatusType status;
 
-	if (send_it(seat, sql, count, values))
+	if (sent)
 		result = collect(seat, begun + INT64_C(1000) * CREW_STUCK_MS, &stuck);
 	took = ledger_now() - begun;
 	if (took > seat->longest_us)
@@ -211,6 +212,19 @@ PGresult *seat_run(struct seat *seat, const char *sql, int count, const char *co
 		seat_close(seat);
 	usleep(RETRY_US);
 	return NULL;
+}
+
+PGresult *seat_run(struct seat *seat, const char *sql, int count, const char *const *values)
+{
+	return finish(seat, sql, send_it(seat, sql, count, values));
+}
+
+bool seat_prepare(struct seat *seat, const char *name, const char *sql)
+{
+	PGresult *result = finish(seat, sql, PQsendPrepare(seat->conn, name, sql, 0, NULL));
+
+	PQclear(result);
+	return result != NULL;
 }
 
 int seat_command(struct seat *seat, const char *sql)

@@ -49,14 +49,12 @@ static void conclude(struct job *job, void (*how)(struct ledger *, unsigned, uns
 		how(&job->seat->crew->ledger, job->table, job->ids[i]);
 }
 
-/* Errors that come before anything could be committed. */
-static bool did_nothing(const struct seat *seat, bool in_block)
+/* Errors of a statement by itself that come before anything could be committed. */
+static bool did_nothing(const struct seat *seat)
 {
-	static const char *const states[] = {"23514", "42P01", "42703", "55P03", "40P01",
-	                                     "25P02", "53100", "0A000", "40001"};
+	static const char *const states[] = {"23514", "42P01", "42703", "55P03",
+	                                     "40P01", "0A000", "40001", "53100"};
 
-	if (in_block && strcmp(seat->state, "-") != 0)
-		return true; /* COMMIT has not been sent */
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		if (strcmp(states[i], seat->state) == 0)
 			return true;
@@ -64,14 +62,17 @@ static bool did_nothing(const struct seat *seat, bool in_block)
 	return false;
 }
 
-static void fail(struct job *job, bool in_block)
+enum stage { ALONE, IN_BLOCK, COMMIT };
+
+static void fail(struct job *job, enum stage stage)
 {
 	struct seat *seat = job->seat;
-	bool nothing = did_nothing(seat, in_block);
+	/* in a block COMMIT was not sent; where it was, some nodes may have committed */
+	bool nothing = stage == IN_BLOCK || (stage == ALONE && did_nothing(seat));
 
 	if (seat->conn && PQtransactionStatus(seat->conn) != PQTRANS_IDLE)
 		seat_command(seat, "ROLLBACK");
-	conclude(job, nothing || in_block ? ledger_withdraw : ledger_doubt);
+	conclude(job, nothing ? ledger_withdraw : ledger_doubt);
 }
 
 /* A row that was not there to be changed: only in a part that was hidden. */
@@ -93,12 +94,13 @@ static bool check_touched(struct job *job, unsigned id, int touched, const char 
 }
 
 /* False: it failed, and the job is at its end. */
-static bool write_one(struct job *job, bool in_block)
+static bool write_one(struct job *job, enum stage stage)
 {
 	struct seat *seat = job->seat;
 	struct ledger *ledger = &seat->crew->ledger;
-	unsigned version, next, id = seat_below(seat, ledger->ids / CREW_WRITERS) * CREW_WRITERS +
-	                             (seat->number - CREW_READERS);
+	unsigned version, next,
+	    id = seat_below(seat, ledger->ids / CREW_WRITERS) * CREW_WRITERS +
+	         (seat->number - CREW_READERS);
 	char sql[300];
 	int touched;
 
@@ -115,7 +117,7 @@ static bool write_one(struct job *job, bool in_block)
 	ledger_begin(ledger, job->table, id, next);
 	touched = seat_command(seat, sql);
 	if (touched < 0) {
-		fail(job, in_block);
+		fail(job, stage);
 		return false;
 	}
 	if (!check_touched(job, id, touched, sql)) {
@@ -132,14 +134,14 @@ static void write_block(struct job *job)
 	if (seat_command(seat, "BEGIN") < 0)
 		return;
 	for (unsigned i = 0; i < ROWS_MAX; i++) {
-		if (!write_one(job, true))
+		if (!write_one(job, IN_BLOCK))
 			return;
 	}
 	if (seat_below(seat, 5) == 0) {
 		seat_command(seat, "ROLLBACK");
 		conclude(job, ledger_withdraw); /* answered or not */
 	} else if (seat_command(seat, "COMMIT") < 0) {
-		fail(job, false);
+		fail(job, COMMIT);
 	} else {
 		conclude(job, ledger_done);
 	}
@@ -158,7 +160,7 @@ void writer_live(struct seat *seat)
 		job.begun = ledger_now();
 		if (seat_below(seat, 4) == 0)
 			write_block(&job);
-		else if (write_one(&job, false))
+		else if (write_one(&job, ALONE))
 			conclude(&job, ledger_done);
 		pthread_rwlock_unlock(&crew->gates[job.table]);
 		seat->done += job.count;
