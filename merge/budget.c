@@ -26,6 +26,26 @@ static bool budget_rows(uint64_t sum, double overfetch, uint64_t *rows)
 	return true;
 }
 
+/* What each shard gives so that all give BUDGET_FILTERED times the rows, within limits. */
+static uint64_t filtered_rows(uint64_t sum, unsigned shards)
+{
+	uint64_t base = sum < BUDGET_FILTERED_LEAST ? BUDGET_FILTERED_LEAST : sum;
+	uint64_t most = sum + BUDGET_FILTERED_EXTRA; /* no overflow: sum is an int8 */
+	uint64_t rows = most;
+
+	if (sum == 0 || shards == 0)
+		return sum;
+	if (most > INT64_MAX)
+		most = INT64_MAX;
+	if (base < INT64_MAX / BUDGET_FILTERED)
+		rows = (base * BUDGET_FILTERED + shards - 1) / shards;
+	else if (shards >= BUDGET_FILTERED)
+		rows = sum;
+	if (rows < sum)
+		rows = sum;
+	return rows < most ? rows : most;
+}
+
 bool budget_make(const struct budget_request *request, struct budget *budget)
 {
 	uint64_t wanted;
@@ -44,6 +64,8 @@ bool budget_make(const struct budget_request *request, struct budget *budget)
 	};
 	if (!budget_rows(sum, request->overfetch, &budget->rows))
 		return false;
+	if (request->filtered && budget->rows < filtered_rows(sum, request->shards))
+		budget->rows = filtered_rows(sum, request->shards);
 
 	wanted = request->ef_search > 0 ? (uint64_t)request->ef_search : BUDGET_EF_SEARCH_DEFAULT;
 	if (wanted < budget->rows)

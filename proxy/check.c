@@ -39,13 +39,17 @@ struct check {
 
 static void reach_next(struct check *check);
 
-static void print_version(FILE *out, int version)
+static void print_version(FILE *out, const struct worker_facts *facts)
 {
+	int version = facts->vector_version;
+
 	if (version == 0)
 		fputs("pgvector is not installed", out);
 	else
 		fprintf(out, "pgvector %d.%d.%d", version / 10000, version / 100 % 100,
 		        version % 100);
+	if (version != 0 && !facts->index.iterative_scans)
+		fputs(" without iterative scans: short answers are completed by exact search", out);
 }
 
 static void print_table(FILE *out, const struct shardmap_table *table)
@@ -101,7 +105,7 @@ static void print_node(struct check *check, struct worker *worker, const char *w
 		return;
 	}
 	fputs("ok, ", check->out);
-	print_version(check->out, worker_facts(worker)->vector_version);
+	print_version(check->out, worker_facts(worker));
 	fputc('\n', check->out);
 }
 

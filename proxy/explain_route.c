@@ -151,13 +151,16 @@ static struct settings *shard_settings(void *owner, const struct worker_facts *f
 	struct explain_report *report = &run->report;
 	const struct route *route = &run->session->route;
 	struct settings *settings =
-	    shard_settings_choose(route->request.settings, facts->vector_version, false);
+	    shard_settings_choose(route->request.settings, &facts->index, false);
 
 	if (!report->ef_search) {
 		report->ef_search = setting(settings, "hnsw.ef_search");
 		report->iterative_scan = setting(settings, "hnsw.iterative_scan");
-		if (route->request.budget.probes > 1) /* pgvector's default */
-			report->probes = setting(settings, "ivfflat.probes");
+		report->probes = setting(settings, "ivfflat.probes");
+		if (strcmp(report->probes, "1") == 0) /* pgvector's default */
+			report->probes = NULL;
+	} else if (strcmp(report->iterative_scan, setting(settings, "hnsw.iterative_scan")) != 0) {
+		report->iterative_scan = "not known to each node's pgvector";
 	}
 	return settings;
 }
@@ -180,9 +183,9 @@ static void put_shards(void *owner, struct worker *worker, unsigned first, unsig
 	for (unsigned i = first; i < end; i++) {
 		const char *options = route->explain->options;
 
-		worker_apply(worker, shard_settings_choose(request->settings,
-		                                           worker_facts(worker)->vector_version,
-		                                           run->exact && run->exact[i]));
+		worker_apply(worker,
+		             shard_settings_choose(request->settings, &worker_facts(worker)->index,
+		                                   run->exact && run->exact[i]));
 		query.id = i;
 		query.sql =
 		    arena_printf(route->arena, "EXPLAIN %s%s%s %s", *options ? "(" : "", options,

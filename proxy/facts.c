@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 #include "proxy/config.h"
+#include "proxy/facts_sql.h"
 #include "proxy/hidden.h"
 #include "proxy/session.h"
 
@@ -67,39 +68,6 @@ static const char *const own_settings[] = {
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* $1 is the table's name; the settings' values follow, then from_sql. */
-static const char ask_sql[] =
-    "SELECT t.oid, pg_catalog.has_table_privilege(t.oid, 'SELECT'),"
-    " pg_catalog.row_security_active(t.oid),"
-    " session_user, current_user,"
-    /* types that hide built-in ones: temporary, or search_path names pg_catalog late */
-    " CASE WHEN (pg_catalog.current_schemas(true))[1] OPERATOR(pg_catalog.=)"
-    " 'pg_catalog'::pg_catalog.name THEN false ELSE EXISTS (SELECT FROM"
-    " pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY s(name, i)"
-    " JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) s.name"
-    " JOIN pg_catalog.pg_type t ON t.typnamespace OPERATOR(pg_catalog.=) n.oid"
-    " JOIN pg_catalog.pg_type b ON b.typname OPERATOR(pg_catalog.=) t.typname"
-    " WHERE b.typnamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND s.i"
-    " OPERATOR(pg_catalog.<) pg_catalog.array_position(pg_catalog.current_schemas(true),"
-    " 'pg_catalog'::pg_catalog.name)) END, ";
-/* In a schema without USAGE it would be an error, which fails the client's block. */
-static const char from_sql[] =
-    " FROM (SELECT CASE WHEN pg_catalog.cardinality(pg_catalog.parse_ident($1))"
-    " OPERATOR(pg_catalog.=) 1 OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace("
-    "pg_catalog.quote_ident((pg_catalog.parse_ident($1))[1]))::pg_catalog.oid, 'USAGE')"
-    " THEN pg_catalog.to_regclass($1)::pg_catalog.oid END AS oid OFFSET 0) t";
-enum {
-	TABLE_OID,
-	MAY_SELECT,
-	ROW_SECURITY,
-	SESSION_USER,
-	CURRENT_USER,
-	HIDES_TYPES,
-	WROTE,
-	MAY_USE
-};
-#define FIRST_SETTING 8
-
 /*
  * Whether the open transaction may have written: it has an xid; or it holds a lock that a reader
  * does not need, because foreign tables and distributed tables are written to without one. What
@@ -134,9 +102,10 @@ struct facts {
 	char *login_user;
 	uint64_t generation; /* of the map that was there when they were asked for */
 	bool hides_types;
-	bool may_use; /* pgvector's schema */
-	bool loaded;  /* the session's server process has loaded pgvector */
-	bool wrote;   /* the open transaction, perhaps */
+	bool look_closely; /* at types: something is searched before pg_catalog */
+	bool may_use;      /* pgvector's schema */
+	bool loaded;       /* the session's server process has loaded pgvector */
+	bool wrote;        /* the open transaction, perhaps */
 	struct settings *worker;
 	struct settings *own;
 	enum config_route route_default;
@@ -216,6 +185,11 @@ const struct facts_table *facts_table(const struct facts *facts, const char *nam
 	return known ? &known->table : NULL;
 }
 
+static void put_text(struct iobuf *sql, const char *text)
+{
+	wire_put_bytes(sql, text, strlen(text));
+}
+
 static void put_settings(struct iobuf *sql, const char *const *names, size_t count)
 {
 	char column[96];
@@ -266,27 +240,33 @@ static void put_question(struct session *session, const char *table_name,
 	struct iobuf sql;
 
 	iobuf_init(&sql);
-	wire_put_bytes(&sql, ask_sql, strlen(ask_sql));
+	put_text(&sql, ask_sql);
+	put_text(&sql, session->facts->look_closely ? look_closely_sql : hides_sql);
 	if (session->status == 'T') {
-		wire_put_bytes(&sql, wrote_sql, strlen(wrote_sql));
+		put_text(&sql, wrote_sql);
 		if (shardmap_provider(map) == SHARDMAP_CITUS)
-			wire_put_bytes(&sql, citus_wrote_sql, strlen(citus_wrote_sql));
+			put_text(&sql, citus_wrote_sql);
 	} else {
-		wire_put_bytes(&sql, "false", strlen("false"));
+		put_text(&sql, "false");
 	}
 	put_load(session, &sql, vector_oid);
 	put_usage(&sql, vector_oid);
 	put_settings(&sql, worker_settings, COUNT(worker_settings));
 	put_settings(&sql, own_settings, COUNT(own_settings));
-	wire_put_bytes(&sql, from_sql, strlen(from_sql));
+	put_text(&sql, strchr(table_name, '.') ? qualified_from_sql : from_sql);
 	hidden_put(out, (const char *)iobuf_head(&sql), iobuf_len(&sql), table_name);
 	wire_put_bare(out, WIRE_FE_Sync);
 	iobuf_fini(&sql);
 }
 
+static bool is_char(const struct wire_value *value, char c)
+{
+	return value->len == 1 && value->data[0] == (uint8_t)c;
+}
+
 static bool is_true(const struct wire_value *value)
 {
-	return value->len == 1 && value->data[0] == 't';
+	return is_char(value, 't');
 }
 
 static void read_table(struct facts *facts, const struct wire_value *values)
@@ -353,10 +333,12 @@ static bool read_row(struct facts *facts, const uint8_t *body, size_t len)
 	for (size_t i = 0; i < COUNT(values); i++)
 		if (!wire_read_value(&reader, &values[i]))
 			return false;
-	read_table(facts, values);
+	facts->look_closely = !is_char(&values[HIDES_TYPES], 'n');
+	facts->hides_types = is_true(&values[HIDES_TYPES]);
+	if (!is_char(&values[HIDES_TYPES], '?')) /* else it will be asked for again */
+		read_table(facts, values);
 	replace(&facts->session_user, &values[SESSION_USER]);
 	replace(&facts->current_user, &values[CURRENT_USER]);
-	facts->hides_types = is_true(&values[HIDES_TYPES]);
 	facts->wrote = is_true(&values[WROTE]);
 	facts->may_use = is_true(&values[MAY_USE]);
 	facts->route_known = true;

@@ -6,6 +6,10 @@
  * found through pg_depend: whose they are counts, not what they are called or
  * where they are. The connection's transactions are REPEATABLE READ from then on, so
  * that a pipeline reads all its shards in one snapshot.
+ *
+ * Iterative scans are there if both the extension and the library, which need not be
+ * of the same version, are new enough. A server process keeps the library that it has
+ * loaded: what is true now stays true for this connection, whatever is upgraded.
  */
 #include "proxy/greeting.h"
 
@@ -14,6 +18,9 @@
 #include <string.h>
 
 #include "proxy/wire.h"
+
+#define COLUMNS 12
+#define ITERATIVE_SCANS_VERSION 800 /* pgvector 0.8.0 */
 
 #define TYPE_OID(name)                                                                              \
 	"(SELECT t.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type t"                       \
@@ -25,7 +32,13 @@
 static const char greeting_sql[] =
     "SELECT extversion, vector, halfvec, sparsevec,"
     " pg_catalog.array_in('{}'::pg_catalog.cstring, vector, -1) IS NULL,"
-    " pg_catalog.set_config('default_transaction_isolation', 'repeatable read', false)"
+    " pg_catalog.set_config('default_transaction_isolation', 'repeatable read', false),"
+    " pg_catalog.current_setting('hnsw.iterative_scan', true),"
+    " pg_catalog.current_setting('hnsw.ef_search', true),"
+    " pg_catalog.current_setting('ivfflat.probes', true),"
+    " pg_catalog.current_setting('hnsw.max_scan_tuples', true),"
+    " pg_catalog.current_setting('hnsw.scan_mem_multiplier', true),"
+    " pg_catalog.current_setting('ivfflat.max_probes', true)"
     " FROM (SELECT e.extversion, " TYPE_OID("vector") ", " TYPE_OID("halfvec") ", " TYPE_OID(
 	"sparsevec") " FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name"
 		     " OFFSET 0) facts";
@@ -64,7 +77,11 @@ static const char strangers_sql[] =
     " AND c.castsource IN (SELECT oid FROM known) AND c.casttarget IN (SELECT oid FROM known)"
     " AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 2605 AND m.objid = c.oid)";
 
-enum question { ASK_VERSION, ASK_STRANGERS };
+/* Until the end of the pipeline, which is one transaction. */
+static const char search_path_sql[] =
+    "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
+
+enum question { ASK_VERSION, ASK_SEARCH_PATH, ASK_STRANGERS };
 
 static void read_text(struct wire_reader *values, char *text, size_t size)
 {
@@ -85,6 +102,32 @@ static uint32_t read_oid(struct wire_reader *values)
 	return (uint32_t)strtoul(text, NULL, 10);
 }
 
+/* A setting; 0: it is not there, or as pgvector has it. */
+static double read_configured(struct wire_reader *values, double otherwise)
+{
+	char text[32];
+	double value;
+
+	read_text(values, text, sizeof(text));
+	value = strtod(text, NULL);
+	return value == otherwise ? 0 : value;
+}
+
+static void read_index(struct worker_facts *facts, struct wire_reader *values)
+{
+	struct worker_index *index = &facts->index;
+	char iterative_scan[16];
+
+	read_text(values, iterative_scan, sizeof(iterative_scan));
+	index->iterative_scans =
+	    facts->vector_version >= ITERATIVE_SCANS_VERSION && iterative_scan[0];
+	index->ef_search = (int)read_configured(values, 40);
+	index->probes = (int)read_configured(values, 1);
+	index->max_scan_tuples = (int)read_configured(values, 20000);
+	index->scan_mem_multiplier = read_configured(values, 1);
+	index->max_probes = (int)read_configured(values, 32768);
+}
+
 static void read_stranger(struct greeting *greeting, const uint8_t *body, size_t len)
 {
 	struct wire_reader values;
@@ -99,14 +142,14 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 {
 	struct greeting *greeting = owner;
 	struct wire_reader values;
-	char version[32];
+	char version[32], skipped[32];
 	int major = 0, minor = 0, patch = 0;
 
 	if (id == ASK_STRANGERS) {
 		read_stranger(greeting, body, len);
 		return;
 	}
-	if (wire_read_data_row(body, len, &values) != 6)
+	if (id != ASK_VERSION || wire_read_data_row(body, len, &values) != COLUMNS)
 		return;
 	read_text(&values, version, sizeof(version));
 	if (sscanf(version, "%4d.%4d.%4d", &major, &minor, &patch) < 2)
@@ -115,6 +158,9 @@ static void on_row(void *owner, unsigned id, const uint8_t *body, size_t len)
 	greeting->facts.vector_oid = read_oid(&values);
 	greeting->facts.halfvec_oid = read_oid(&values);
 	greeting->facts.sparsevec_oid = read_oid(&values);
+	read_text(&values, skipped, sizeof(skipped));
+	read_text(&values, skipped, sizeof(skipped));
+	read_index(&greeting->facts, &values);
 }
 
 static void on_error(void *owner, unsigned id, const uint8_t *body, size_t len)
@@ -157,15 +203,13 @@ void greeting_run(struct greeting *greeting, struct worker *worker,
 	    .id = ASK_VERSION, .sql = greeting_sql, .sql_len = strlen(greeting_sql)};
 	struct worker_query strangers = {
 	    .id = ASK_STRANGERS, .sql = strangers_sql, .sql_len = strlen(strangers_sql)};
-	struct settings *settings = settings_new();
+	struct worker_query search_path = {
+	    .id = ASK_SEARCH_PATH, .sql = search_path_sql, .sql_len = strlen(search_path_sql)};
 
-	settings_put(settings, "search_path", "pg_catalog, pg_temp");
-	settings_seal(settings);
 	*greeting = (struct greeting){.worker = worker, .done = done, .owner = owner};
 	worker_begin(worker, &job, greeting);
 	worker_query(worker, &version);
-	worker_apply(worker, settings);
-	settings_unref(settings);
+	worker_query(worker, &search_path);
 	worker_query(worker, &strangers);
 	worker_sync(worker);
 }

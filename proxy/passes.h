@@ -1,7 +1,7 @@
 /*
  * Passes: which shards a scatter asks, in which way, and whether what they gave is
  * enough. The first pass asks all of them by their index. A shard that gives fewer
- * rows than LIMIT + OFFSET has no more, or its index scan ended early: by a cap of
+ * rows than it was asked for has no more, or its index scan ended early: by a cap of
  * pgvector's, or because NULL and zero vectors are in no index. These look alike,
  * so it is asked again without its index, and that answer is the whole truth.
  * Knows no connections.

@@ -29,6 +29,7 @@
 #define KEYLESS_MS 60000
 /* PostgreSQL waits 5 s for connections to a database that is to be dropped or renamed. */
 #define DESERTED_MS 2000
+#define DOUBTED_MS 1000 /* younger ones are not doubted: they know what is so now */
 
 enum member_state { MEMBER_CONNECTING, MEMBER_GREETING, MEMBER_IDLE, MEMBER_BUSY };
 
@@ -39,6 +40,7 @@ struct member {
 	struct worker *worker;       /* later */
 	uint8_t keys_digest[DIGEST_LEN];
 	struct greeting greeting;
+	uint64_t greeted_ms;
 	uint64_t idle_since_ms;
 	struct member *prev, *next; /* in pool->idle or pool->others */
 };
@@ -200,6 +202,7 @@ static void on_greeted(void *owner, const char *error)
 	}
 	free(pool->last_error);
 	pool->last_error = NULL;
+	member->greeted_ms = loop_now_ms(pool->pools->loop);
 	log_event(pool->pools->log, LOG_DEBUG, "worker_connected",
 	          "address=%s database=%s vector_version=%d", log_quote(pool->address.text),
 	          log_quote(pool->database), worker_facts(member->worker)->vector_version);
@@ -424,12 +427,24 @@ void pool_cancel(struct pool_waiter *waiter)
 		dequeue(waiter);
 }
 
+/* What its greeting has told may not hold any more: pgvector was made anew, or was old and may
+ * have been upgraded. */
+static bool is_outdated(const struct member *member)
+{
+	const struct pools *pools = member->pool->pools;
+	const struct worker_facts *facts = worker_facts(member->worker);
+	uint64_t age = loop_now_ms(pools->loop) - member->greeted_ms;
+
+	return (facts->doubtful && age >= DOUBTED_MS) ||
+	       (!facts->index.iterative_scans && age >= (uint64_t)pools->config->pool_idle_timeout);
+}
+
 void pool_give(struct pool *pool, struct worker *worker)
 {
 	struct member *member = worker_keeper(worker);
 
 	assert(member && member->pool == pool && member->state == MEMBER_BUSY);
-	if (worker_is_idle(worker))
+	if (worker_is_idle(worker) && !is_outdated(member))
 		set_state(member, MEMBER_IDLE);
 	else
 		free_member(member);

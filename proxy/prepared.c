@@ -101,22 +101,18 @@ static const char *const parsed_under[] = {
 
 /* Everything that makes two queries different statements, in prepared->scratch. */
 static size_t make_key(struct prepared *prepared, const struct worker_query *query,
-                       const struct settings *settings)
+                       struct settings *settings)
 {
-	const char *values[PARSED_UNDER];
+	size_t values_len = 0;
+	const char *values =
+	    settings ? settings_values(settings, parsed_under, PARSED_UNDER, &values_len) : NULL;
 	unsigned nresults = query->result_types ? query->nresult_types : UINT32_MAX;
 	size_t types_len = query->ntypes * sizeof(*query->types);
 	size_t results_len = query->result_types ? nresults * sizeof(*query->result_types) : 0;
 	size_t len = 2 * sizeof(unsigned) + types_len + results_len + query->sql_len;
 	uint8_t *at;
 
-	for (size_t i = 0; i < PARSED_UNDER; i++) {
-		const char *value = settings ? settings_get(settings, parsed_under[i]) : NULL;
-
-		values[i] = value ? value : "";
-		len += strlen(values[i]) + 1;
-	}
-
+	len += values_len;
 	if (len > prepared->scratch_cap) {
 		prepared->scratch_cap = 2 * len;
 		prepared->scratch = must(realloc(prepared->scratch, prepared->scratch_cap));
@@ -125,8 +121,7 @@ static size_t make_key(struct prepared *prepared, const struct worker_query *que
 	at = put(at, &nresults, sizeof(nresults));
 	at = put(at, query->types, types_len);
 	at = put(at, query->result_types, results_len);
-	for (size_t i = 0; i < PARSED_UNDER; i++)
-		at = put(at, values[i], strlen(values[i]) + 1);
+	at = put(at, values, values_len);
 	put(at, query->sql, query->sql_len);
 	return len;
 }
@@ -153,7 +148,7 @@ static struct prepared_statement *new_statement(struct prepared *prepared, size_
 }
 
 struct prepared_statement *prepared_get(struct prepared *prepared, const struct worker_query *query,
-                                        const struct settings *settings, bool *is_new)
+                                        struct settings *settings, bool *is_new)
 {
 	size_t len = make_key(prepared, query, settings);
 	struct prepared_statement *statement;

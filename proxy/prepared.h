@@ -43,7 +43,7 @@ void prepared_free(struct prepared *prepared); /* steps must have given up their
 /* The statement for the query's text and types, parsed under such settings (NULL: the server's
  * own); a new one is to be parsed. The cache's reference. */
 struct prepared_statement *prepared_get(struct prepared *prepared, const struct worker_query *query,
-                                        const struct settings *settings, bool *is_new);
+                                        struct settings *settings, bool *is_new);
 /* Something to close because there are too many, never `keep`; the caller's reference, or NULL. */
 struct prepared_statement *prepared_evict(struct prepared *prepared,
                                           const struct prepared_statement *keep);

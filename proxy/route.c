@@ -167,8 +167,8 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 	                         route->map, route->table, &route->plan);
 	if (refusal != REFUSAL_none)
 		catalog_refused(route->catalog);
-	if (refusal == REFUSAL_none && !is_readable(session, route->plan->describe_sql))
-		return REFUSAL_settings;
+	else if (!is_readable(session, route->plan->describe_sql))
+		refusal = REFUSAL_settings;
 	return refusal;
 }
 
@@ -363,6 +363,8 @@ static enum refusal make_budget(struct session *session, const struct wire_bind 
 	    .overfetch = facts_overfetch(session->facts),
 	    .ef_search = int_setting(session->facts, "hnsw.ef_search"),
 	    .probes = int_setting(session->facts, "ivfflat.probes"),
+	    .filtered = route->plan->filtered,
+	    .shards = route->table->nshards,
 	    .iterative_scans = true,
 	};
 	int64_t limit, offset;
@@ -516,9 +518,7 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	if (signatures_unlike(session->proxy->signatures, catalog_id(route->catalog), route->map,
 	                      route->table))
 		return REFUSAL_unlike;
-	if (bound_to_clock(bind))
-		return REFUSAL_expression;
-	refusal = make_budget(session, bind);
+	refusal = bound_to_clock(bind) ? REFUSAL_expression : make_budget(session, bind);
 	if (refusal != REFUSAL_none)
 		return refusal;
 	request->table = route->table;

@@ -540,8 +540,7 @@ struct scatter *scatter_start(struct proxy *proxy, const struct scatter_request 
 	scatter->timer = loop_timer_new(proxy->loop, on_timeout, scatter);
 	loop_timer_start(scatter->timer, (uint64_t)proxy->config->worker_timeout);
 	scatter->formats = shard_query_formats(request);
-	passes_init(&scatter->passes, request->map, request->table,
-	            request->limit + request->offset);
+	passes_init(&scatter->passes, request->map, request->table, request->budget.rows);
 	scatter->groups = zeroed(request->table->nshards * sizeof(*scatter->groups));
 	scatter->lanes = zeroed(request->table->nshards * sizeof(*scatter->lanes));
 	make_groups(scatter);

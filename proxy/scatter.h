@@ -46,7 +46,7 @@ struct scatter_request {
 	struct catalog *catalog;
 	struct plan *plan;
 	struct description *description;
-	const struct shard_settings *settings; /* what must hold on the workers */
+	struct shard_settings *settings; /* what must hold on the workers */
 	struct budget budget;
 	uint64_t limit, offset;
 	enum config_short_answer short_answer;

@@ -25,6 +25,8 @@ struct settings {
 	unsigned count;
 	unsigned cap;
 	struct setting *items;
+	const char *const *extracted; /* the names asked for by settings_values() */
+	struct iobuf extract;
 };
 
 static void *must(void *memory)
@@ -59,6 +61,7 @@ struct settings *settings_new(void)
 	struct settings *settings = must(calloc(1, sizeof(*settings)));
 
 	settings->refs = 1;
+	iobuf_init(&settings->extract);
 	return settings;
 }
 
@@ -167,8 +170,23 @@ void settings_unref(struct settings *settings)
 		free(settings->items[i].name);
 		free(settings->items[i].value);
 	}
+	iobuf_fini(&settings->extract);
 	free(settings->items);
 	free(settings);
+}
+
+const char *settings_values(struct settings *settings, const char *const *names, size_t count,
+                            size_t *len)
+{
+	assert(settings->sealed && (!settings->extracted || settings->extracted == names));
+	for (size_t i = 0; !settings->extracted && i < count; i++) {
+		const char *value = settings_get(settings, names[i]);
+
+		wire_put_string(&settings->extract, value ? value : "");
+	}
+	settings->extracted = names;
+	*len = iobuf_len(&settings->extract);
+	return (const char *)iobuf_head(&settings->extract);
 }
 
 const char *settings_get(const struct settings *settings, const char *name)

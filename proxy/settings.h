@@ -30,6 +30,13 @@ void settings_unref(struct settings *settings); /* NULL is allowed */
 
 /* NULL if there is no such name. */
 const char *settings_get(const struct settings *settings, const char *name);
+/*
+ * The values of these names one after another, each with its NUL, "" where there is none:
+ * for keys. Found once and kept with the sealed set, so always ask one for the same
+ * names, and statically allocated ones.
+ */
+const char *settings_values(struct settings *settings, const char *const *names, size_t count,
+                            size_t *len);
 unsigned settings_count(const struct settings *settings);
 const char *settings_name(const struct settings *settings, unsigned i); /* sorted by name */
 const char *settings_value(const struct settings *settings, unsigned i);

@@ -27,13 +27,12 @@ static struct settings *settings_for(const struct worker *worker,
                                      const struct scatter_request *request, struct passes *passes,
                                      unsigned shard)
 {
-	int version = worker_facts(worker)->vector_version;
+	const struct worker_index *index = &worker_facts(worker)->index;
 
 	if (shard_settings_always_exact(request->settings) ||
-	    (version < SHARD_SETTINGS_ITERATIVE_SCANS &&
-	     request->budget.rows > (uint64_t)request->budget.ef_search))
+	    (!index->iterative_scans && request->budget.rows > (uint64_t)request->budget.ef_search))
 		passes_skip_index(passes, shard);
-	return shard_settings_choose(request->settings, version, passes->shards[shard].exact);
+	return shard_settings_choose(request->settings, index, passes->shards[shard].exact);
 }
 
 void shard_query_put(struct worker *worker, const struct scatter_request *request,
@@ -62,7 +61,10 @@ void shard_query_put(struct worker *worker, const struct scatter_request *reques
 
 		worker_apply(worker, settings_for(worker, request, passes, i));
 		text.len = 0;
-		plan_shard_sql(request->plan, &request->table->shards[i], request->budget.rows,
+		/* more than the answer's rows are asked of an index only */
+		plan_shard_sql(request->plan, &request->table->shards[i],
+		               passes->shards[i].exact ? request->limit + request->offset
+		                                       : request->budget.rows,
 		               &text);
 		query.id = i;
 		query.sql = text.data;

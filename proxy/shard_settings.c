@@ -5,17 +5,9 @@
  */
 #include "proxy/shard_settings.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-/* pgvector's own limits of an iterative scan, with its defaults where the session has set none. */
-static const struct {
-	const char *name;
-	const char *value;
-} limits[] = {
-    {"hnsw.max_scan_tuples", "20000"},
-    {"hnsw.scan_mem_multiplier", "1"},
-    {"ivfflat.max_probes", "32768"},
-};
 
 /*
  * A lane's pipeline is one transaction and keeps the lock of each shard it has read. DDL that has
@@ -25,46 +17,111 @@ static const struct {
  */
 #define LOCK_TIMEOUT_MS 100
 
-static struct settings *make(const struct shard_settings *from, bool exact, bool old)
+struct shard_variant {
+	bool exact;
+	struct worker_index index;
+	struct settings *settings;
+	struct shard_variant *next;
+};
+
+static int greater(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+/*
+ * A limit of iterative scans: the session's where it has set one (at pgvector's default it looks
+ * as if it had not), else the worker's own, else that default.
+ */
+static void put_limit(struct settings *settings, const struct settings *own, const char *name,
+                      double configured, double otherwise)
+{
+	const char *value = settings_get(own, name);
+	char text[32];
+
+	if (value && strtod(value, NULL) != otherwise) {
+		settings_put(settings, name, value);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.15g", configured > 0 ? configured : otherwise);
+	settings_put(settings, name, text);
+}
+
+static void put_iterative(const struct shard_settings *from, const struct worker_index *index,
+                          struct settings *settings)
+{
+	settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
+	settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");
+	put_limit(settings, from->own, "hnsw.max_scan_tuples", index->max_scan_tuples, 20000);
+	put_limit(settings, from->own, "hnsw.scan_mem_multiplier", index->scan_mem_multiplier, 1);
+	put_limit(settings, from->own, "ivfflat.max_probes", index->max_probes, 32768);
+}
+
+static struct settings *make(const struct shard_settings *from, const struct worker_index *index,
+                             bool exact)
 {
 	struct settings *settings = settings_copy(from->worker);
 
 	/* a policy on a shard would hide rows that the coordinator shows: an error instead */
 	settings_put(settings, "row_security", "off");
 	settings_put_int(settings, "lock_timeout", (int64_t)from->lock_timeout_ms);
-	settings_put_int(settings, "hnsw.ef_search", from->ef_search);
-	settings_put_int(settings, "ivfflat.probes", from->probes);
+	settings_put_int(settings, "hnsw.ef_search", greater(from->ef_search, index->ef_search));
+	settings_put_int(settings, "ivfflat.probes",
+	                 greater(greater(from->probes, index->probes), 1));
 	if (exact) { /* whatever the session has done to get at its index */
 		settings_put(settings, "enable_indexscan", "off");
 		settings_put(settings, "enable_seqscan", "on");
 	}
-	if (!old) {
-		settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
-		settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");
-		for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-			const char *value = settings_get(from->own, limits[i].name);
-
-			settings_put(settings, limits[i].name, value ? value : limits[i].value);
-		}
-	}
+	if (index->iterative_scans)
+		put_iterative(from, index, settings);
 	settings_seal(settings);
 	return settings;
+}
+
+static void forget_variants(struct shard_settings *settings)
+{
+	while (settings->variants) {
+		struct shard_variant *variant = settings->variants;
+
+		settings->variants = variant->next;
+		settings_unref(variant->settings);
+		free(variant);
+	}
 }
 
 void shard_settings_fini(struct shard_settings *settings)
 {
 	settings_unref(settings->worker);
 	settings_unref(settings->own);
-	for (int exact = 0; exact < 2; exact++)
-		for (int old = 0; old < 2; old++)
-			settings_unref(settings->variants[exact][old]);
+	forget_variants(settings);
 	memset(settings, 0, sizeof(*settings));
 }
 
-struct settings *shard_settings_choose(const struct shard_settings *settings, int vector_version,
-                                       bool exact)
+static bool is_alike(const struct worker_index *a, const struct worker_index *b)
 {
-	return settings->variants[exact][vector_version < SHARD_SETTINGS_ITERATIVE_SCANS];
+	return a->iterative_scans == b->iterative_scans && a->ef_search == b->ef_search &&
+	       a->probes == b->probes && a->max_scan_tuples == b->max_scan_tuples &&
+	       a->max_probes == b->max_probes && a->scan_mem_multiplier == b->scan_mem_multiplier;
+}
+
+struct settings *shard_settings_choose(struct shard_settings *settings,
+                                       const struct worker_index *index, bool exact)
+{
+	struct shard_variant *variant = settings->variants;
+
+	while (variant && (variant->exact != exact || !is_alike(&variant->index, index)))
+		variant = variant->next;
+	if (!variant) {
+		variant = calloc(1, sizeof(*variant));
+		if (!variant)
+			abort();
+		variant->exact = exact;
+		variant->index = *index;
+		variant->settings = make(settings, index, exact);
+		variant->next = settings->variants;
+		settings->variants = variant;
+	}
+	return variant->settings;
 }
 
 bool shard_settings_always_exact(const struct shard_settings *settings)
@@ -77,11 +134,9 @@ bool shard_settings_always_exact(const struct shard_settings *settings)
 void shard_settings_copy(struct shard_settings *to, const struct shard_settings *from)
 {
 	*to = *from;
+	to->variants = NULL;
 	settings_ref(to->worker);
 	settings_ref(to->own);
-	for (int exact = 0; exact < 2; exact++)
-		for (int old = 0; old < 2; old++)
-			settings_ref(to->variants[exact][old]);
 }
 
 void shard_settings_update(struct shard_settings *settings, const struct facts *facts,
@@ -98,12 +153,8 @@ void shard_settings_update(struct shard_settings *settings, const struct facts *
 	settings->worker = worker;
 	settings->own = own;
 	settings->ef_search = budget->ef_search;
-	settings->probes = budget->probes ? budget->probes : 1;
+	settings->probes = budget->probes;
 	settings->lock_timeout_ms = facts_lock_timeout_ms(facts);
 	if (settings->lock_timeout_ms == 0 || settings->lock_timeout_ms > LOCK_TIMEOUT_MS)
 		settings->lock_timeout_ms = LOCK_TIMEOUT_MS;
-	for (int exact = 0; exact < 2; exact++)
-		for (int old = 0; old < 2; old++)
-			settings->variants[exact][old] = make(settings, exact, old);
-	settings->probes = budget->probes;
 }

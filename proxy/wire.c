@@ -391,6 +391,13 @@ bool wire_error_valid(const uint8_t *body, size_t len)
 	return wire_error_walk(body, len, 0) != NULL;
 }
 
+bool wire_error_is_surprise(const uint8_t *body, size_t len)
+{
+	const char *sqlstate = wire_error_field(body, len, 'C');
+
+	return sqlstate && (strncmp(sqlstate, "42", 2) == 0 || strncmp(sqlstate, "XX", 2) == 0);
+}
+
 /* ---- writing ---- */
 
 static void wire_store_u32(uint8_t *at, uint32_t value)

@@ -148,6 +148,9 @@ bool wire_read_value(struct wire_reader *values, struct wire_value *value);
 const char *wire_error_field(const uint8_t *body, size_t len, char code);
 /* True if it is well formed: code, string, …, NUL. */
 bool wire_error_valid(const uint8_t *body, size_t len);
+/* Something is not as the statement's sender believed: SQLSTATEs 42… (not known, not allowed)
+ * and XX… (inconsistent). */
+bool wire_error_is_surprise(const uint8_t *body, size_t len);
 
 uint16_t wire_u16(const uint8_t *at);
 uint32_t wire_u32(const uint8_t *at);

@@ -196,6 +196,7 @@ static void report_error(struct worker *worker, unsigned id, const uint8_t *body
 	if (worker->failed)
 		return;
 	worker->failed = true;
+	worker->facts.doubtful |= wire_error_is_surprise(body, len);
 	if (worker->job->on_error)
 		worker->job->on_error(worker->owner, id, body, len);
 }

@@ -85,6 +85,15 @@ void *worker_keeper(const struct worker *worker);
 bool worker_is_idle(const struct worker *worker);
 bool worker_is_lost(const struct worker *worker);
 
+/* What a server process has pgvector's settings at by itself: its configuration, its database's, its
+ * role's. Of those left at pgvector's defaults nothing is known: 0. */
+struct worker_index {
+	bool iterative_scans; /* it has settings for them */
+	int ef_search, probes;
+	int max_scan_tuples, max_probes;
+	double scan_mem_multiplier;
+};
+
 /* Facts of the node, read when it was connected (proxy/greeting.h). */
 struct worker_facts {
 	int vector_version; /* pgvector: major * 10000 + minor * 100 + patch; 0: not installed */
@@ -92,6 +101,10 @@ struct worker_facts {
 	uint32_t halfvec_oid;
 	uint32_t sparsevec_oid;
 	struct names strangers; /* built-in names that mean something else as well there */
+	struct worker_index index;
+	/* Something that we know was not known there, or inconsistent (SQLSTATEs 42…, XX…): the
+	 * extension may have been made anew. */
+	bool doubtful;
 };
 const struct worker_facts *worker_facts(const struct worker *worker);
 void worker_set_facts(struct worker *worker, const struct worker_facts *facts);

@@ -46,7 +46,7 @@ static void answer_facts(const char *table, const char *user, struct answer_shap
 	bool known_table = strcmp(table, "items") == 0 || strcmp(table, "public.items") == 0;
 
 	shape->nfields = 8 + 23 + 17;
-	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|f|f|t|%s",
+	snprintf(shape->text, sizeof(shape->text), "%s|%s|%s|%s|%s|n|f|t|%s",
 	         known_table ? "1000" : "~", known_table ? "t" : "~", known_table ? "f" : "~", user,
 	         user, facts_settings);
 }

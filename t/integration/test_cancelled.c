@@ -183,7 +183,7 @@ Test(cancelled, a_hidden_statement_that_was_left_behind)
 
 	for (int block = 0; block < 2; block++) {
 		cluster_run(conn, block ? "BEGIN" : "SELECT 1");
-		cluster_run(conn, "PREPARE pgtopk_hidden AS SELECT 1");
+		cluster_run(conn, "PREPARE \"pgtopk hidden 9e1f37\" AS SELECT 1");
 		instance_skip_log(instance);
 		cluster_run(conn, TOP10);
 		instance_expect(instance, "routed", TOP10);

@@ -216,21 +216,20 @@ Test(citus, trap_07_placements_and_nodes_that_do_not_count)
 	    text(
 		"INSERT INTO pg_dist_node (nodeid, groupid, nodename, nodeport, isactive, noderole,"
 		" nodecluster) VALUES (9001, %s, '127.0.0.1', 1, true, 'secondary', 'default'),"
-		" (9002, 9002, '127.0.0.1', 2, true, 'primary', 'another'),"
+		" (9002, %s, '127.0.0.1', 2, true, 'secondary', 'another'),"
 		" (9003, 9003, '127.0.0.1', 3, false, 'primary', 'default'),"
-		" (9004, 9004, '127.0.0.1', 3, true, 'primary', 'default');"
+		" (9004, 9004, '127.0.0.1', 4, true, 'primary', 'default');"
 		"INSERT INTO pg_dist_placement SELECT 900001, %s, 3, 0, 9004;"
-		"INSERT INTO pg_dist_placement SELECT 900002 + 2 * row_number() OVER () + g, shardid,"
-		" 1, 0, 9002 + g FROM pg_dist_shard, generate_series(0, 1) g"
-		" WHERE logicalrelid = 't'::regclass",
-		group, shard));
+		"INSERT INTO pg_dist_placement SELECT 900001 + row_number() OVER (), shardid, 1, 0,"
+		" 9003 FROM pg_dist_shard WHERE logicalrelid = 't'::regclass",
+		group, group, shard));
 	cr_expect_null(back_load(&citus.back, citus.catalog));
 	cr_expect(table_of(&citus, "t")->routable);
 	cr_expect_eq(table_of(&citus, "t")->nshards, 4);
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned node = table_of(&citus, "t")->shards[i].node;
 
-		cr_expect_gt(shardmap_node(catalog_map(citus.catalog), node)->port, 3);
+		cr_expect_gt(shardmap_node(catalog_map(citus.catalog), node)->port, 4);
 	}
 	cr_expect_eq(count_rows(&citus, table_of(&citus, "t")), 100);
 	cluster_run(citus.conn, "DELETE FROM pg_dist_placement WHERE groupid > 9000;"
@@ -242,13 +241,15 @@ Test(citus, trap_07_placements_and_nodes_that_do_not_count)
 Test(citus, trap_07_a_coordinator_registered_as_localhost)
 {
 	struct citus citus;
-	const char *host;
+	char *host;
 	const struct shardmap_table *table;
 	unsigned own = 0;
 
 	if (!citus_open(&citus, "trap_07_a_coordinator_registered_as_localhost", "SELECT 1"))
 		return;
-	host = cluster_value(citus.conn, "SELECT nodename FROM pg_dist_node WHERE groupid = 0");
+	host = strdup(
+	    cluster_value(citus.conn, "SELECT nodename FROM pg_dist_node WHERE groupid = 0"));
+	cr_assert_not_null(host);
 	cluster_run(
 	    citus.conn,
 	    "SELECT citus_set_coordinator_host('localhost', current_setting('port')::int);"
@@ -275,6 +276,7 @@ Test(citus, trap_07_a_coordinator_registered_as_localhost)
 	                 " 'shouldhaveshards', false);"
 	                 "SELECT citus_set_coordinator_host('%s', current_setting('port')::int)",
 	                 host));
+	free(host);
 	citus_close(&citus);
 }
 

@@ -325,8 +325,7 @@ Test(state, trap_09_operators_made_by_users)
 	static const char *const operators[] = {
 	    "CREATE OPERATOR hiding.~~ (leftarg = text, rightarg = text, function = hiding.never)",
 	    "CREATE OPERATOR hiding.= (leftarg = int, rightarg = int, function = hiding.no)",
-	    "CREATE OPERATOR hiding.< (leftarg = int, rightarg = int, function = hiding.no)",
-	    NULL};
+	    "CREATE OPERATOR hiding.< (leftarg = int, rightarg = int, function = hiding.no)", NULL};
 	static const char *const queries[] = {"name LIKE '%a%'", "label IN (3, 4)", "label < 3"};
 	struct instance *instance = instance_shared();
 	PGconn *conns[2] = {instance_connect(instance, NULL),
@@ -387,4 +386,83 @@ Test(state, trap_02_nothing_leaks_after_an_error)
 		PQfinish(conn);
 	}
 	oracle_close(&oracle);
+}
+
+/* ---- encodings ---- */
+
+#define IN_LATIN "dbname=latin"
+
+static void make_latin(enum cluster_node node, const char *encoding)
+{
+	cluster_run_on(node, "DROP DATABASE IF EXISTS latin WITH (FORCE)");
+	cluster_run_on(node, text("CREATE DATABASE latin TEMPLATE template0 ENCODING '%s'"
+	                          " LC_COLLATE 'C' LC_CTYPE 'C'",
+	                          encoding));
+}
+
+static void fill_latin(void)
+{
+	PGconn *coordinator = cluster_connect(CLUSTER_COORDINATOR, IN_LATIN);
+	PGconn *worker = cluster_connect(CLUSTER_WORKER1, IN_LATIN);
+
+	cluster_run(worker, "CREATE EXTENSION vector");
+	cluster_run(worker, "CREATE TABLE t_0 (id int, name text, embedding vector(1))");
+	cluster_run(coordinator, "CREATE EXTENSION vector");
+	cluster_run(coordinator, "CREATE EXTENSION postgres_fdw");
+	cluster_run(
+	    coordinator,
+	    text("CREATE SERVER w FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1',"
+	         " port '%d', dbname 'latin')",
+	         cluster_port(CLUSTER_WORKER1)));
+	cluster_run(coordinator, "CREATE USER MAPPING FOR PUBLIC SERVER w"
+	                         " OPTIONS (user 'postgres', password_required 'false')");
+	cluster_run(coordinator, "CREATE TABLE t (id int, name text, embedding vector(1))"
+	                         " PARTITION BY RANGE (id)");
+	cluster_run(coordinator,
+	            "CREATE FOREIGN TABLE t_0 PARTITION OF t FOR VALUES FROM (0) TO (9)"
+	            " SERVER w");
+	cluster_run(coordinator, "SET client_encoding = 'UTF8'");
+	cluster_run(coordinator, "INSERT INTO t VALUES (1, 'caf\303\251', '[1]'), (2, 'b', '[2]')");
+	PQfinish(coordinator);
+	PQfinish(worker);
+}
+
+/* length() and its like count otherwise, and what a database cannot hold is an error there. */
+Test(state, trap_11_databases_of_different_encodings)
+{
+	static const struct {
+		const char *coordinator, *worker, *event;
+	} cases[] = {
+	    {"LATIN1", "LATIN1", "routed"},
+	    {"LATIN1", "UTF8", "unlike"},
+	    {"SQL_ASCII", "UTF8", "unlike"},
+	    {"UTF8", "SQL_ASCII", "unlike"},
+	};
+	static const char *const encodings[] = {"UTF8", "LATIN1", "SQL_ASCII"};
+
+	if (cluster_is_citus())
+		return;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct instance own;
+
+		make_latin(CLUSTER_COORDINATOR, cases[i].coordinator);
+		make_latin(CLUSTER_WORKER1, cases[i].worker);
+		fill_latin();
+		instance_start(&own, NULL);
+		for (size_t j = 0; j < sizeof(encodings) / sizeof(encodings[0]); j++) {
+			PGconn *conns[2] = {instance_connect(&own, IN_LATIN),
+			                    cluster_connect(CLUSTER_COORDINATOR, IN_LATIN)};
+
+			run_on_all(conns, text("SET client_encoding = '%s'", encodings[j]));
+			instance_skip_log(&own);
+			run_on_all(conns, "SELECT name, length(name), upper(name) FROM t"
+			                  " WHERE name < 'd' ORDER BY embedding <-> '[0]' LIMIT 5");
+			instance_expect(&own, cases[i].event, encodings[j]);
+			PQfinish(conns[0]);
+			PQfinish(conns[1]);
+		}
+		instance_stop(&own);
+	}
+	cluster_run_on(CLUSTER_COORDINATOR, "DROP DATABASE latin WITH (FORCE)");
+	cluster_run_on(CLUSTER_WORKER1, "DROP DATABASE latin WITH (FORCE)");
 }

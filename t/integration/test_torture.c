@@ -14,7 +14,8 @@
 #include "t/torture/world.h"
 
 #define SEED 20250302
-#define CASES 450
+#define CASES 2500
+#define CITUS_CASES 300
 
 ReportHook(PRE_ALL)(struct criterion_test_set *set)
 {
@@ -40,7 +41,9 @@ Test(torture, the_same_answer_as_one_postgresql)
 {
 	struct torture_run run = {
 	    .seed = chosen("SEED") ? strtoull(chosen("SEED"), NULL, 10) : SEED,
-	    .cases = number("CASES", chosen("TIME") ? 0 : CASES),
+	    .cases = number("CASES", chosen("TIME")       ? 0
+	                             : cluster_is_citus() ? CITUS_CASES
+	                                                  : CASES),
 	    .seconds = number("TIME", 0),
 	    .only = chosen("CASE") ? (int)number("CASE", 0) : -1,
 	    .failures_max = number("FAILURES", 3),

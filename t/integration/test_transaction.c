@@ -186,6 +186,64 @@ Test(transaction, what_others_commit_is_seen)
 	PQfinish(conn);
 }
 
+/* By whom and where it was committed: before the query began. */
+Test(transaction, a_committed_write_is_always_seen)
+{
+	struct instance *instance = instance_shared();
+	PGconn *conn = instance_connect(instance, NULL);
+	PGconn *writers[2] = {instance_connect(instance, "options='-c synchronous_commit=off'"),
+	                      cluster_connect(CLUSTER_COORDINATOR, NULL)};
+
+	for (int i = 0; i < 40; i++) {
+		PGconn *writer = writers[i % 2];
+		char id[16];
+
+		snprintf(id, sizeof(id), "%d", 900000 + i);
+		cluster_run(writer,
+		            text("INSERT INTO items (id, embedding) VALUES (%s, '" Q8 "')", id));
+		instance_skip_log(instance);
+		cr_assert_str_eq(cluster_value(conn, TOP), id);
+		instance_expect(instance, "routed", TOP);
+		if (i % 4 < 2) {
+			cluster_run(writer, text("DELETE FROM items WHERE id = %s", id));
+		} else if (!cluster_is_citus()) { /* on the worker itself */
+			for (unsigned shard = 0; shard < ITEMS_SHARDS; shard++)
+				cluster_run_on(
+				    cluster_shard_node(shard),
+				    text("DELETE FROM items_%u WHERE id = %s", shard, id));
+		} else {
+			cluster_run_shards("items", ITEMS_SHARDS,
+			                   text("DELETE FROM @ WHERE id = %s", id));
+		}
+		cr_assert_str_neq(cluster_value(conn, TOP), id);
+	}
+	PQfinish(writers[0]);
+	PQfinish(writers[1]);
+	PQfinish(conn);
+}
+
+/* 'now' is the block's begin, and not the worker's. */
+Test(transaction, a_clock_in_a_parameter_is_the_blocks)
+{
+	static const char sql[] =
+	    "SELECT $1::timestamptz FROM items ORDER BY embedding <-> '" Q8 "' LIMIT 1";
+	const char *values[] = {"now"};
+	struct instance *instance = instance_shared();
+	PGconn *conn = instance_connect(instance, NULL);
+	const char *began;
+	PGresult *result;
+
+	cluster_run(conn, "BEGIN");
+	began = cluster_value(conn, "SELECT now()");
+	instance_skip_log(instance);
+	result = PQexecParams(conn, sql, 1, NULL, values, NULL, NULL, 0);
+	cr_assert_str_eq(PQgetvalue(result, 0, 0), began);
+	PQclear(result);
+	instance_expect(instance, "expression", sql);
+	cluster_run(conn, "COMMIT");
+	PQfinish(conn);
+}
+
 /* ---- the protocol, byte for byte ---- */
 
 static void run(struct pair *pair, const char *sql)

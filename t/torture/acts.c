@@ -361,9 +361,12 @@ void session_start(struct script *script, struct dice *dice)
 	                                      "-c client_encoding=LATIN1",
 	                                      "-c default_transaction_isolation=repeatable\\ read"};
 
-	if (dice_chance(dice, 15))
+	if (dice_chance(dice, 12))
 		script->options = DICE_PICK(dice, options);
 	choose_user(script, dice);
-	if (dice_chance(dice, 12))
+	script->own_start = script->options != NULL;
+	if (dice_chance(dice, 10)) {
 		choose_settings(script, dice);
+		script->own_start = true;
+	}
 }

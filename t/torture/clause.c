@@ -66,7 +66,7 @@ static const char *value_of(struct question *question, struct dice *dice,
 		uint32_t type = dice_chance(dice, 40) ? kind->oid : 0;
 
 		question_tag(question, arena_printf(question->arena, "%sparameter %s",
-		                                    kind->oid ? "" : "!", kind->column));
+		                                    value_is_shown(kind) ? "" : "!", kind->column));
 		literal = add_parameter(question, dice, text, type, 0);
 		return dice_chance(dice, 25)
 		           ? arena_printf(question->arena, "%s::%s", literal, kind->type)
@@ -317,9 +317,9 @@ const char *clause_target(struct question *question, struct dice *dice)
 	case 13:
 		return expression_of(question, dice, column, clause_column(question, dice, column));
 	default:
-		question_tag(question,
-		             arena_printf(question->arena, "%starget %s",
-		                          column->kind->oid ? "" : "!", column->kind->column));
+		question_tag(question, arena_printf(question->arena, "%starget %s",
+		                                    value_is_shown(column->kind) ? "" : "!",
+		                                    column->kind->column));
 		return clause_column(question, dice, column);
 	}
 }

@@ -49,6 +49,7 @@ struct script {
 	const struct world *world;
 	const char *user;
 	const char *options; /* of the startup; may be NULL */
+	bool own_start;      /* a session that has begun before is not like it */
 	const char *before;  /* run by the superuser first, in both databases; may be NULL */
 	const char *after;
 	bool ddl;    /* the tables are not the same afterwards */
@@ -57,7 +58,9 @@ struct script {
 	struct script_step steps[SCRIPT_STEPS_MAX];
 };
 
-struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice);
+/* ddl: the tables may be changed. */
+struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice,
+                          bool ddl);
 
 /* The messages of a step, and how many ReadyForQuery answer them; vectors: OIDs of pgvector's types
  * there. */

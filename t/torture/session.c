@@ -179,11 +179,12 @@ static void add_other(struct maker *maker)
 	}
 }
 
-struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice)
+struct script *script_new(struct arena *arena, const struct world *world, struct dice *dice,
+                          bool ddl)
 {
 	struct script *script = arena_calloc(arena, 1, sizeof(*script));
 	struct maker maker = {.script = script, .dice = dice};
-	unsigned steps = 1 + dice_below(dice, dice_chance(dice, 50) ? 4 : SCRIPT_STEPS_MAX);
+	unsigned steps = 1 + dice_below(dice, dice_chance(dice, 60) ? 4 : SCRIPT_STEPS_MAX - 8);
 	unsigned others = dice_chance(dice, 35) ? 0 : 10 + dice_below(dice, 50);
 
 	script->arena = arena;
@@ -193,7 +194,7 @@ struct script *script_new(struct arena *arena, const struct world *world, struct
 	maker.two = dice_chance(dice, 25);
 	maker.writes = dice_chance(dice, 30);
 	maker.raw = dice_chance(dice, 40) ? 25 : 0;
-	if (dice_chance(dice, 14)) {
+	if (ddl) {
 		script->ddl = true;
 		maker.writes = false; /* a row may have no partition to go to */
 		steps = 6 + dice_below(dice, 12);

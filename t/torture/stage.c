@@ -18,7 +18,11 @@
 
 enum side { PROXY, PLAIN, DIRECT, SIDES };
 
-/* One script's connections; those of the superuser without options are kept for the next. */
+#define STAGE_USERS 3
+
+static const char *const users[STAGE_USERS] = {"postgres", WORLD_USER, WORLD_ROLE};
+
+/* One script's connections; those that began without options are kept for the user's next. */
 struct stage_seats {
 	struct talk talks[SIDES][SESSIONS];
 	bool open[SIDES][SESSIONS];
@@ -65,7 +69,7 @@ void stage_open(struct stage *stage, struct instance *instance)
 		PQclear(PQexec(stage->workers[i],
 		               "SET client_min_messages = error; SET lock_timeout = '5s'"));
 	}
-	stage->kept = calloc(1, sizeof(*stage->kept));
+	stage->kept = calloc(STAGE_USERS, sizeof(*stage->kept));
 	administer(stage, "SET client_min_messages = error; SET lock_timeout = '5s'");
 }
 
@@ -174,7 +178,8 @@ static bool clear_all(struct stage_seats *seats, struct arena *arena)
 
 void stage_leave(struct stage *stage)
 {
-	close_all(stage->kept);
+	for (unsigned i = 0; i < STAGE_USERS; i++)
+		close_all(&stage->kept[i]);
 }
 
 static void perform(struct play *play, enum side side, const struct script_step *step,
@@ -435,21 +440,25 @@ static bool has_grants(const struct script *script)
 	return false;
 }
 
-/* Can its sessions be those of the script before, and of the next one? */
-static bool is_common(const struct stage *stage, const struct script *script)
+/* The sessions of scripts before it, which may be its, too; NULL: none. */
+static struct stage_seats *kept_seats(struct stage *stage, const struct script *script)
 {
-	return !stage->fresh && !script->options && !script->before && !script->ddl &&
-	       strcmp(script->user, "postgres") == 0;
+	if (stage->fresh || script->own_start || script->ddl)
+		return NULL;
+	for (unsigned i = 0; i < STAGE_USERS; i++) {
+		if (strcmp(script->user, users[i]) == 0)
+			return &stage->kept[i];
+	}
+	return NULL;
 }
 
 const char *stage_run(struct stage *stage, struct script *script)
 {
-	bool common = is_common(stage, script);
-	struct stage_seats seats = {0};
+	struct stage_seats seats = {0}, *kept = kept_seats(stage, script);
 	struct play play = {.stage = stage,
 	                    .script = script,
 	                    .arena = script->arena,
-	                    .seats = common ? stage->kept : &seats};
+	                    .seats = kept ? kept : &seats};
 	const char *why = NULL;
 
 	administer(stage, script->before);
@@ -460,7 +469,7 @@ const char *stage_run(struct stage *stage, struct script *script)
 		play.step = i;
 		why = run_step(&play, &script->steps[i]);
 	}
-	if (!common || why || play.ended || !clear_all(play.seats, play.arena))
+	if (!kept || why || play.ended || !clear_all(play.seats, play.arena))
 		close_all(play.seats);
 	administer(stage, script->after);
 	return why;

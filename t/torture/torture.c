@@ -12,7 +12,7 @@
 #include "t/torture/shrink.h"
 #include "t/torture/stage.h"
 
-#define CASES_PER_WORLD 25
+#define CASES_PER_WORLD 50
 /* So often a kind of question may be left to the coordinator by chance. */
 #define GAP 40
 
@@ -76,19 +76,21 @@ static bool run_case(const struct torture_run *run, struct stage *stage, const s
 	struct script *script;
 	struct dice dice;
 	const char *why;
+	bool last; /* the next one has another world anyway */
 
 	dice_init(&dice, run->seed, number);
-	script = script_new(arena, world, &dice);
+	last = number % CASES_PER_WORLD == CASES_PER_WORLD - 1;
+	script = script_new(arena, world, &dice, last || dice_chance(&dice, 3));
 	why = stage_run(stage, script);
 	if (why) {
 		why = shrink(stage, script, why);
 		write_failure(run, script, number, why);
 	}
-	if (script->ddl) {
+	if (script->ddl && !last) {
 		world_build(world);
 		stage_learn(stage);
 		renew(stage);
-	} else if (script->writes) {
+	} else if (script->writes && !last) {
 		world_refill(world);
 	}
 	arena_free(arena);

@@ -105,14 +105,19 @@ const struct value_kind *value_kind(struct dice *dice)
 
 bool value_is_key(const struct value_kind *kind)
 {
-	static const uint32_t keys[] = {21,   23,   20,   1700, 700, 701, 17,  1184, 1114,
-	                                1082, 1083, 1186, 2950, 16,  26,  790, 829};
+	static const uint32_t keys[] = {21,   23,   20,   1700, 700,  701, 17, 1184,
+	                                1114, 1082, 1083, 1186, 2950, 16,  26, 829};
 
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (kind->oid == keys[i])
 			return true;
 	}
 	return false;
+}
+
+bool value_is_shown(const struct value_kind *kind)
+{
+	return kind->oid && kind->oid != 790 && kind->oid != 2205; /* money, regclass */
 }
 
 const char *value_text(struct dice *dice, const struct value_kind *kind, bool nulls)

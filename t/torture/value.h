@@ -37,6 +37,8 @@ extern const char value_drop_sql[];
 const struct value_kind *value_kind(struct dice *dice);
 /* Is it a further sort key that pgtopk compares, or one that is the coordinator's? */
 bool value_is_key(const struct value_kind *kind);
+/* Can a statement that shows it be routed? */
+bool value_is_shown(const struct value_kind *kind);
 /* A text of that kind; NULL for a NULL, if those are wanted. */
 const char *value_text(struct dice *dice, const struct value_kind *kind, bool nulls);
 /* As an SQL literal: 'it''s', or NULL. */

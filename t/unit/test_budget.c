@@ -99,6 +99,67 @@ Test(budget, overfetch_is_rounded_up)
 	cr_assert_eq(make(10, 0, 100, 0, true).ef_search, 1000);
 }
 
+static struct budget of_filter(uint64_t limit, double overfetch, unsigned shards)
+{
+	struct budget_request request = {
+	    .limit = limit,
+	    .overfetch = overfetch,
+	    .filtered = true,
+	    .shards = shards,
+	    .iterative_scans = true,
+	};
+	struct budget budget;
+
+	cr_assert(budget_make(&request, &budget));
+	return budget;
+}
+
+Test(budget, a_filter_asks_few_shards_for_more_rows)
+{
+	cr_assert_eq(of_filter(10, 1.0, 1).rows, 100);
+	cr_assert_eq(of_filter(10, 1.0, 1).ef_search, 100);
+	cr_assert_eq(of_filter(10, 1.0, 2).rows, 50);
+	cr_assert_eq(of_filter(10, 1.0, 8).rows, 13); /* rounded up */
+	cr_assert_eq(of_filter(10, 1.0, 9).rows, 12);
+	cr_assert_eq(of_filter(1, 1.0, 2).rows, 50); /* as for ten */
+	cr_assert_eq(of_filter(1, 1.0, 16).rows, 7);
+}
+
+Test(budget, with_many_shards_a_filter_changes_nothing)
+{
+	cr_assert_eq(of_filter(10, 1.0, 10).rows, 10);
+	cr_assert_eq(of_filter(10, 1.0, 32).rows, 10);
+	cr_assert_eq(of_filter(1, 1.0, 128).rows, 1);
+	cr_assert_eq(of_filter(INT64_MAX, 1.0, 10).rows, INT64_MAX);
+	cr_assert_eq(of_filter(10, 1.0, 0).rows, 10); /* a table without shards */
+}
+
+Test(budget, a_filter_and_overfetch_are_not_added_up)
+{
+	cr_assert_eq(of_filter(10, 2.0, 2).rows, 50);
+	cr_assert_eq(of_filter(10, 7.0, 2).rows, 70);
+}
+
+Test(budget, what_a_filter_adds_is_bounded)
+{
+	cr_assert_eq(of_filter(100, 1.0, 1).rows, 1000);
+	cr_assert_eq(of_filter(1000, 1.0, 1).rows, 3000);
+	cr_assert_eq(of_filter(9999, 1.0, 9).rows, 11110);
+	cr_assert_eq(of_filter(1000000, 1.0, 2).rows, 1002000);
+	cr_assert_eq(of_filter(INT64_MAX, 1.0, 2).rows, INT64_MAX);
+	cr_assert_eq(of_filter(INT64_MAX - 10, 1.0, 2).rows, INT64_MAX);
+	cr_assert_eq(of_filter(0, 1.0, 2).rows, 0);
+}
+
+Test(budget, without_a_filter_few_shards_are_asked_for_no_more)
+{
+	struct budget_request request = {.limit = 10, .overfetch = 1.0, .shards = 2};
+	struct budget budget;
+
+	cr_assert(budget_make(&request, &budget));
+	cr_assert_eq(budget.rows, 10);
+}
+
 /* Trap 5: LIMIT 0. */
 Test(budget, trap_05_limit_zero)
 {
