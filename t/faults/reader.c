@@ -202,7 +202,11 @@ static bool read_block(struct seat *seat, struct ask *ask)
 		well = read_one(seat, ask, from);
 	}
 	ended = !seat->conn || PQtransactionStatus(seat->conn) == PQTRANS_IDLE;
-	return (ended || seat_command(seat, well ? "COMMIT" : "ROLLBACK") >= 0) && well;
+	if (!ended && seat_command(seat, well ? "COMMIT" : "ROLLBACK") < 0) {
+		seat_close(seat); /* postgres_fdw may fail a ROLLBACK: the block goes on */
+		return false;
+	}
+	return well;
 }
 
 void reader_live(struct seat *seat)

@@ -189,51 +189,34 @@ static void extension_made_anew(struct crew *crew, struct dice *dice)
 /* What the coordinator has, the shards have, too, at any moment. */
 static void column_comes_and_goes(struct crew *crew, struct dice *dice)
 {
-	unsigned table = some_table(dice), local = SITE_PARTS;
+	unsigned table = some_table(dice);
 	const char *name = site_table_name(table);
 
 	crew_say(crew, "%s", name);
-	for (unsigned part = 0; part < SITE_PARTS; part++) {
-		if (crew->site->parts[table][part].node == 0)
-			local = part;
-	}
-	(void)local;
-	for (unsigned part = 0; part < SITE_PARTS; part++) {
-		if (crew->site->parts[table][part].node != 0)
-			site_run(crew->site, crew->site->parts[table][part].node,
-			         text("ALTER TABLE %s ADD extra int DEFAULT 7",
-			              site_shard_name(crew->site, table, part)));
-	}
+	site_run_shards(crew->site, table, "ALTER TABLE @ ADD extra int DEFAULT 7");
 	faults_pause(dice, 0, 300);
 	site_run(crew->site, 0, text("ALTER TABLE %s ADD extra int DEFAULT 7", name));
 	faults_pause(dice, 100, 600);
 	site_run(crew->site, 0, text("ALTER TABLE %s DROP extra", name));
 	faults_pause(dice, 0, 300);
-	for (unsigned part = 0; part < SITE_PARTS; part++) {
-		if (crew->site->parts[table][part].node != 0)
-			site_run(crew->site, crew->site->parts[table][part].node,
-			         text("ALTER TABLE %s DROP extra",
-			              site_shard_name(crew->site, table, part)));
-	}
+	site_run_shards(crew->site, table, "ALTER TABLE @ DROP extra");
 }
 
+/* Without new rows: a table that is rewritten is empty to older snapshots, also those of
+ * postgres_fdw. */
 static void column_changes_type(struct crew *crew, struct dice *dice)
 {
+	static const char *const types[] = {"varchar", "text"};
 	unsigned table = some_table(dice);
-	static const char *const types[] = {"bigint", "int"};
 
 	crew_say(crew, "%s", site_table_name(table));
 	for (size_t i = 0; i < 2; i++) {
-		for (unsigned part = 0; part < SITE_PARTS; part++) {
-			if (crew->site->parts[table][part].node != 0)
-				site_run(crew->site, crew->site->parts[table][part].node,
-				         text("ALTER TABLE %s ALTER tag TYPE %s",
-				              site_shard_name(crew->site, table, part), types[i]));
-		}
+		site_run_shards(crew->site, table,
+		                text("ALTER TABLE @ ALTER note TYPE %s", types[i]));
 		faults_pause(dice, 0, 300);
 		site_run(
 		    crew->site, 0,
-		    text("ALTER TABLE %s ALTER tag TYPE %s", site_table_name(table), types[i]));
+		    text("ALTER TABLE %s ALTER note TYPE %s", site_table_name(table), types[i]));
 		faults_pause(dice, 100, 600);
 	}
 }
@@ -257,6 +240,7 @@ static void index_dropped(struct crew *crew, struct dice *dice)
 	site_run_shards(crew->site, 1, "VACUUM ANALYZE @");
 }
 
+/* a map is loaded anew every minute, and what was unlike in one stays so */
 #define HEAL 30000
 
 const struct fault table_faults[] = {
@@ -267,7 +251,7 @@ const struct fault table_faults[] = {
     {"table made anew", "42P01 0A000 " FAULTS_LOCKS, table_made_anew, HEAL},
     {"extension made anew", "42P01 42704 42883 0A000 " FAULTS_LOCKS, extension_made_anew, HEAL},
     {"column comes and goes", "0A000 " FAULTS_LOCKS, column_comes_and_goes, HEAL},
-    {"column changes type", "0A000 " FAULTS_LOCKS, column_changes_type, HEAL},
+    {"column changes type", "0A000 " FAULTS_LOCKS, column_changes_type, 75000},
     {"indexes rebuilt", FAULTS_LOCKS, indexes_rebuilt, HEAL},
     {"index dropped", FAULTS_LOCKS, index_dropped, HEAL},
     {NULL, NULL, NULL, 0},

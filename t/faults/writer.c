@@ -70,8 +70,9 @@ static void fail(struct job *job, enum stage stage)
 	/* in a block COMMIT was not sent; where it was, some nodes may have committed */
 	bool nothing = stage == IN_BLOCK || (stage == ALONE && did_nothing(seat));
 
-	if (seat->conn && PQtransactionStatus(seat->conn) != PQTRANS_IDLE)
-		seat_command(seat, "ROLLBACK");
+	if (seat->conn && PQtransactionStatus(seat->conn) != PQTRANS_IDLE &&
+	    seat_command(seat, "ROLLBACK") < 0)
+		seat_close(seat); /* postgres_fdw may fail a ROLLBACK: the block goes on */
 	conclude(job, nothing ? ledger_withdraw : ledger_doubt);
 }
 
@@ -138,7 +139,8 @@ static void write_block(struct job *job)
 			return;
 	}
 	if (seat_below(seat, 5) == 0) {
-		seat_command(seat, "ROLLBACK");
+		if (seat_command(seat, "ROLLBACK") < 0)
+			seat_close(seat);
 		conclude(job, ledger_withdraw); /* answered or not */
 	} else if (seat_command(seat, "COMMIT") < 0) {
 		fail(job, COMMIT);
