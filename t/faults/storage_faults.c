@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,17 +11,25 @@
 #include "t/faults/faults.h"
 #include "t/lib/cluster.h"
 
-#define SIZE "2m"
+#define SIZE "1m"
 
 /* A shard lives on the small disk; dead rows take what is left of it. */
-static void fill_up(struct site *site, unsigned node, const char *shard)
+static void fill_up(struct crew *crew, unsigned node, const char *shard)
 {
-	PGconn *conn = site_connect(site, node);
-	const char *sql = text("UPDATE %s SET note = note", shard);
-	unsigned i = 0;
+	PGconn *conn = site_connect(crew->site, node);
+	char *sql = strdup(text("UPDATE %s SET note = note", shard));
+	bool full = false;
 
-	while (i++ < 2000 && site_try(conn, sql))
-		;
+	for (unsigned i = 0; i < 5000 && !full; i++) {
+		PGresult *result = PQexec(conn, sql);
+		const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+		full = state && strcmp(state, "53100") == 0;
+		PQclear(result);
+	}
+	if (!full)
+		crew_fail(crew, "the disk of node %u does not get full", node);
+	free(sql);
 	PQfinish(conn);
 }
 
@@ -30,6 +39,7 @@ static void disk_full(struct crew *crew, struct dice *dice)
 	unsigned table = dice_below(dice, SITE_TABLES), part = 2 * dice_below(dice, 2),
 		 node = site->parts[table][part].node;
 	char dir[100], shard[64];
+	PGconn *old;
 
 	snprintf(dir, sizeof(dir), "%s/small", site->servers[node].dir);
 	snprintf(shard, sizeof(shard), "%s", site_shard_name(site, table, part));
@@ -44,8 +54,12 @@ static void disk_full(struct crew *crew, struct dice *dice)
 	site_run(site, node, text("ALTER TABLE %s SET (autovacuum_enabled = off)", shard));
 	site_run(site, node, text("CREATE TABLESPACE small LOCATION '%s'", dir));
 	site_run(site, node, text("ALTER TABLE %s SET TABLESPACE small", shard));
-	fill_up(site, node, shard);
+	/* an old snapshot: dead rows are not pruned */
+	old = site_connect(site, node);
+	cluster_run(old, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+	fill_up(crew, node, shard);
 	faults_pause(dice, 1000, 2000);
+	PQfinish(old);
 	site_run(site, node, text("ALTER TABLE %s SET TABLESPACE pg_default", shard));
 	site_run(site, node, text("VACUUM %s", shard));
 	site_run(site, node, text("ALTER TABLE %s RESET (autovacuum_enabled)", shard));
