@@ -161,8 +161,7 @@ void server_revive(struct server *server)
 			usleep(100 * 1000);
 	}
 	free(command);
-	cr_assert(running, "the server in %s does not start:\n%s", server->dir,
-	          server_log(server));
+	cr_assert(running, "the server in %s does not start:\n%s", server->dir, server_log(server));
 }
 
 int server_pid(const struct server *server)
