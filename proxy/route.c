@@ -516,8 +516,10 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 	if (!bind_fits(route, bind))
 		return REFUSAL_parameters;
 	if (signatures_unlike(session->proxy->signatures, catalog_id(route->catalog), route->map,
-	                      route->table))
+	                      route->table)) {
+		catalog_missed(route->catalog); /* it may be mended */
 		return REFUSAL_unlike;
+	}
 	refusal = bound_to_clock(bind) ? REFUSAL_expression : make_budget(session, bind);
 	if (refusal != REFUSAL_none)
 		return refusal;

@@ -109,6 +109,12 @@ void cluster_up(void)
 	setenv(PORTS, text("%d %d %d", ports[0], ports[1], ports[2]), 1);
 }
 
+void cluster_use(int coordinator, int worker1, int worker2)
+{
+	clear_environment();
+	setenv(PORTS, text("%d %d %d", coordinator, worker1, worker2), 1);
+}
+
 int cluster_port(enum cluster_node node)
 {
 	const char *ports = getenv(PORTS);

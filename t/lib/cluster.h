@@ -20,6 +20,8 @@ enum cluster_node { CLUSTER_COORDINATOR, CLUSTER_WORKER1, CLUSTER_WORKER2 };
 
 /* Finds or starts it; before the first test of a program. */
 void cluster_up(void);
+/* In its place: servers of the test's own on these ports. */
+void cluster_use(int coordinator, int worker1, int worker2);
 int cluster_port(enum cluster_node node);
 bool cluster_is_citus(void);
 

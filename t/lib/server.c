@@ -5,6 +5,7 @@
 #include "t/lib/server.h"
 
 #include <criterion/criterion.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static const char *bin(void)
 	return path;
 }
 
-static void shell(const char *command)
+static bool runs(const char *command)
 {
 	const char *other = getenv("PGTOPK_PG_BIN"); /* these become that user themselves */
 	bool is_other = other && *other && strncmp(command, other, strlen(other)) == 0;
@@ -43,7 +44,12 @@ static void shell(const char *command)
 	                       ? "setpriv --reuid=postgres --regid=postgres --init-groups -- "
 	                       : "";
 
-	cr_assert_eq(system(text("%ssh -c \"%s\"", user, command)), 0, "failed: %s", command);
+	return system(text("%ssh -c \"%s\"", user, command)) == 0;
+}
+
+static void shell(const char *command)
+{
+	cr_assert(runs(command), "failed: %s", command);
 }
 
 static void write_file(const char *path, const char *mode, const char *content)
@@ -137,9 +143,37 @@ void server_kill(struct server *server)
 	control(server, "-m immediate stop");
 }
 
+void server_halt(struct server *server, const char *mode)
+{
+	control(server, text("-m %s stop", mode));
+}
+
+/* The processes of one that was killed may live on for a moment: so long it refuses. */
 void server_revive(struct server *server)
 {
-	control(server, "start");
+	char *command = strdup(text("%s/pg_ctl -D %s/data -l %s/log -s -w start >/dev/null 2>&1",
+	                            bin(), server->dir, server->dir));
+	bool running = false;
+
+	for (int i = 0; i < 50 && !running; i++) {
+		running = runs(command);
+		if (!running)
+			usleep(100 * 1000);
+	}
+	free(command);
+	cr_assert(running, "the server in %s does not start:\n%s", server->dir, server_log(server));
+}
+
+int server_pid(const struct server *server)
+{
+	FILE *file = fopen(data_file(server, "postmaster.pid"), "r");
+	int pid = 0;
+
+	if (file && fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	if (file)
+		fclose(file);
+	return pid;
 }
 
 PGconn *server_connect(const struct server *server)

@@ -33,6 +33,10 @@ void server_restart(struct server *server, const char *settings);
 /* As a power cut would; server_revive() starts it again. */
 void server_kill(struct server *server);
 void server_revive(struct server *server);
+/* Stops it by that mode of pg_ctl: "smart", "fast" or "immediate". */
+void server_halt(struct server *server, const char *mode);
+/* The postmaster's process; 0: there is none. */
+int server_pid(const struct server *server);
 
 /* As postgres over the Unix socket. */
 PGconn *server_connect(const struct server *server);
