@@ -35,6 +35,12 @@ static ssize_t raw_write(struct stream *stream, const void *data, size_t len)
 	return send(stream->fd, data, len, MSG_NOSIGNAL);
 }
 
+/* There are bytes that the socket did not take. */
+static bool is_held_up(const struct stream *stream)
+{
+	return iobuf_len(&stream->out) > 0 && (!stream->tls || tls_is_established(stream->tls));
+}
+
 /*
  * The socket has to become writable for what is to be done next. During a handshake it is the
  * handshake that says so, not the bytes that wait for its end.
@@ -43,10 +49,14 @@ static bool waits_to_write(const struct stream *stream)
 {
 	if (stream->tls && tls_wants_write(stream->tls))
 		return true;
-	return iobuf_len(&stream->out) > 0 && (!stream->tls || tls_is_established(stream->tls));
+	return is_held_up(stream);
 }
 
-/* What to watch for, derived from the state; called after everything that changes it. */
+/*
+ * What to watch for, derived from the state; called after everything that changes it. Somebody may
+ * wait for on_drained as soon as bytes are held up, also if a later stream_flush() gets rid of
+ * them: then the next event is it.
+ */
 static void stream_update(struct stream *stream)
 {
 	unsigned events = LOOP_NONE;
@@ -55,7 +65,9 @@ static void stream_update(struct stream *stream)
 		return;
 	if ((!stream->paused && !stream->ended) || stream->broken)
 		events |= LOOP_READ;
-	if (waits_to_write(stream) && !stream->broken)
+	if (is_held_up(stream))
+		stream->held_up = true;
+	if ((waits_to_write(stream) || stream->held_up) && !stream->broken)
 		events |= LOOP_WRITE;
 	loop_io_set(stream->io, events);
 }
@@ -165,6 +177,7 @@ static bool peek_first(struct stream *stream)
 static void on_event(void *owner, unsigned events)
 {
 	struct stream *stream = owner;
+	bool drained = false;
 
 	if (stream->on_first && !peek_first(stream))
 		return;
@@ -172,15 +185,17 @@ static void on_event(void *owner, unsigned events)
 		on_broken(stream);
 		return;
 	}
-	if (events & LOOP_WRITE && stream->tls && iobuf_len(&stream->out) == 0) {
+	if (events & LOOP_WRITE && stream->tls && iobuf_len(&stream->out) == 0 &&
+	    !stream->held_up) {
 		events |= LOOP_READ; /* reading is what wants to write: a handshake */
 	} else if (events & LOOP_WRITE) {
-		bool waiting = iobuf_len(&stream->out) > 0;
-
 		flush_out(stream);
+		if (iobuf_len(&stream->out) == 0 && stream->held_up) {
+			stream->held_up = false;
+			drained = !stream->broken && stream->ops->on_drained;
+		}
 		stream_update(stream);
-		if (waiting && iobuf_len(&stream->out) == 0 && !stream->broken &&
-		    stream->ops->on_drained)
+		if (drained)
 			stream->ops->on_drained(stream->owner);
 		if (stream->fd < 0)
 			return;

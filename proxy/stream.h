@@ -43,6 +43,7 @@ struct stream {
 	bool owns_fd;
 	bool paused;
 	bool broken;     /* a write failed; reported by on_closed in the next turn */
+	bool held_up;    /* on_drained is owed */
 	bool ended;      /* the peer closed its side */
 	bool ending;     /* ours is to be closed once `out` is empty */
 	bool shut;       /* and is */
