@@ -176,10 +176,14 @@ void journal_error(struct session *session)
 	}
 }
 
-void journal_deallocated(struct session *session)
+void journal_deallocated(struct session *session, const char *name)
 {
 	struct statement *statement, *next;
 
+	if (name[0]) {
+		statements_drop(&session->statements, name);
+		return;
+	}
 	HASH_ITER (hh, session->statements.by_name, statement, next) {
 		if (!statement->here_only)
 			statements_drop(&session->statements, statement->name);

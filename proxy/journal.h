@@ -40,8 +40,9 @@ void journal_release_portals_of(struct session *session, const char *name);
 void journal_abandon(struct session *session, bool named_too);
 /* A simple query or function call follows. */
 void journal_query_follows(struct session *session);
-/* The coordinator reported an error, or that it dropped prepared statements. */
+/* The coordinator reported an error. */
 void journal_error(struct session *session);
-void journal_deallocated(struct session *session);
+/* It has dropped that prepared statement; "": it is not known which, or all. */
+void journal_deallocated(struct session *session, const char *name);
 
 #endif

@@ -90,6 +90,9 @@ static enum action client_action(struct session *session, uint8_t type, const ui
 			return ACTION_WAIT;
 		if (small && tracked && type == WIRE_FE_Parse)
 			return ACTION_KEEP; /* it may replace one of them */
+		if (small && tracked && type == WIRE_FE_Query && session_owes_nothing(session))
+			deallocate_note(&session->deallocate, (const char *)message + WIRE_HEADER,
+			                total - WIRE_HEADER);
 		if (small &&
 		    is_worth_a_look((const char *)message + WIRE_HEADER, total - WIRE_HEADER))
 			return ACTION_KEEP;
@@ -418,9 +421,11 @@ static void inner_message(struct session *session, uint8_t type, const uint8_t *
 
 static void note_command(struct session *session, const uint8_t *tag, size_t len)
 {
-	if ((len >= 10 && memcmp(tag, "DEALLOCATE", 10) == 0) ||
-	    (len >= 11 && memcmp(tag, "DISCARD ALL", 11) == 0))
-		journal_deallocated(session);
+	if (len == sizeof("DEALLOCATE") && memcmp(tag, "DEALLOCATE", len) == 0)
+		journal_deallocated(session, session->deallocate.name);
+	else if ((len >= 10 && memcmp(tag, "DEALLOCATE", 10) == 0) ||
+	         (len >= 11 && memcmp(tag, "DISCARD ALL", 11) == 0))
+		journal_deallocated(session, "");
 	/* of a transaction's end or a ROLLBACK TO; answers kept here are of portals, too */
 	if ((len >= 6 && memcmp(tag, "COMMIT", 6) == 0) ||
 	    (len >= 8 && memcmp(tag, "ROLLBACK", 8) == 0) ||
@@ -454,6 +459,7 @@ static bool note_reply(struct session *session, uint8_t type, const uint8_t *bod
 		cancel_learn(session, body, len);
 		break;
 	case WIRE_BE_ReadyForQuery:
+		deallocate_reset(&session->deallocate);
 		session->status = (char)body[0];
 		if (session->status == 'I')
 			statements_drop_portals(&session->statements);

@@ -20,6 +20,7 @@
 #include <uthash.h>
 
 #include "proxy/answer.h"
+#include "proxy/deallocate.h"
 #include "proxy/facts.h"
 #include "proxy/footnote.h"
 #include "proxy/notices.h"
@@ -96,6 +97,7 @@ struct session {
 	struct facts *facts;
 	struct shard_settings shard_settings;
 	struct statements statements;
+	struct deallocate deallocate;
 	uint64_t parses_sent;      /* Parse messages to the coordinator, hidden ones too, */
 	uint64_t parses_confirmed; /* and those known to have succeeded */
 	struct iobuf journal; /* client messages answered here, which may have to be replayed */

@@ -305,6 +305,22 @@ Test(extended, deallocate_and_discard)
 	oracle_close(&oracle);
 }
 
+/* psycopg deallocates the least recently used one, by SQL. */
+Test(extended, deallocating_one_leaves_the_others_routed)
+{
+	struct oracle oracle;
+
+	oracle_open(&oracle);
+	prepare_both(&oracle, "_pg3_0", BY_DISTANCE "10");
+	prepare_both(&oracle, "_pg3_1", BY_DISTANCE "11");
+	execute_both(&oracle, "_pg3_0", Q8, "routed");
+	cluster_run(oracle.proxy, "DEALLOCATE _pg3_0");
+	cluster_run(oracle.direct, "DEALLOCATE _pg3_0");
+	execute_both(&oracle, "_pg3_1", Q8, "routed");
+	execute_both(&oracle, "_pg3_0", Q8, NULL); /* does not exist */
+	oracle_close(&oracle);
+}
+
 /* A statement prepared by the protocol is known to EXECUTE, one of PREPARE to Bind. */
 Test(extended, sql_execute)
 {
