@@ -27,6 +27,7 @@
 #define REFRESH_MS (60 * 1000)
 #define MISSED_MS (10 * 1000)
 #define FAILED_MS 1000
+#define MISSED_KEPT 64
 
 /* The check of one table. */
 struct check {
@@ -74,6 +75,8 @@ struct catalog {
 	struct catalog_waiter loading; /* head of a ring */
 	struct catalog_waiter told_ok, told_failure, told_changed;
 	bool telling;
+	uint32_t missed[MISSED_KEPT]; /* tables, in a ring */
+	unsigned nmissed;
 	UT_hash_handle hh;
 };
 
@@ -316,18 +319,27 @@ void catalog_load(struct catalog *catalog, struct catalog_waiter *waiter)
 	}
 }
 
-static void refresh(struct catalog *catalog, uint64_t age_ms)
+static bool refresh(struct catalog *catalog, uint64_t age_ms)
 {
 	uint64_t now = loop_now_ms(catalog->catalogs->loop);
 
-	if (catalog->current && now - catalog->current->loaded_ms >= age_ms &&
-	    (!catalog->failure || now - catalog->failed_ms >= FAILED_MS))
-		start_load(catalog);
+	if (!catalog->current || now - catalog->current->loaded_ms < age_ms ||
+	    (catalog->failure && now - catalog->failed_ms < FAILED_MS))
+		return false;
+	start_load(catalog);
+	return true;
 }
 
-void catalog_missed(struct catalog *catalog)
+void catalog_missed(struct catalog *catalog, uint32_t table_oid)
 {
-	refresh(catalog, MISSED_MS);
+	unsigned i = 0;
+
+	while (i < MISSED_KEPT && catalog->missed[i] != table_oid)
+		i++;
+	if (i < MISSED_KEPT)
+		refresh(catalog, MISSED_MS);
+	else if (refresh(catalog, FAILED_MS)) /* it may be quite new */
+		catalog->missed[catalog->nmissed++ % MISSED_KEPT] = table_oid;
 }
 
 void catalog_refused(struct catalog *catalog)

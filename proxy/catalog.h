@@ -52,9 +52,9 @@ struct catalog_waiter {
 void catalog_load(struct catalog *catalog, struct catalog_waiter *waiter);
 /* Forgets the map if it is still that generation: found stale. */
 void catalog_expire(struct catalog *catalog, uint64_t generation);
-/* A table was not in the map, or not routable: loads it anew, in the background, unless it is
- * quite new. */
-void catalog_missed(struct catalog *catalog);
+/* That table was not in the map, or not routable: loads it anew, in the background, unless it is
+ * quite new: a second old the first time that the table is missed, ten seconds later on. */
+void catalog_missed(struct catalog *catalog, uint32_t table_oid);
 /* The map says that a statement cannot be routed: loads it anew, if it is a minute old. */
 void catalog_refused(struct catalog *catalog);
 /*

@@ -147,7 +147,7 @@ static enum refusal check_table(struct session *session, const struct facts_tabl
 
 	route->table = table->oid ? shardmap_table_by_oid(route->map, table->oid) : NULL;
 	if (table->oid && (!route->table || !route->table->routable))
-		catalog_missed(route->catalog);
+		catalog_missed(route->catalog, table->oid);
 	if (!route->table)
 		return REFUSAL_not_sharded;
 	if (!route->table->routable)
@@ -517,7 +517,7 @@ enum refusal route_request(struct session *session, const struct wire_bind *bind
 		return REFUSAL_parameters;
 	if (signatures_unlike(session->proxy->signatures, catalog_id(route->catalog), route->map,
 	                      route->table)) {
-		catalog_missed(route->catalog); /* it may be mended */
+		catalog_missed(route->catalog, route->table->oid); /* it may be mended */
 		return REFUSAL_unlike;
 	}
 	refusal = bound_to_clock(bind) ? REFUSAL_expression : make_budget(session, bind);

@@ -361,7 +361,7 @@ Test(map, trap_06_a_new_table)
 	oracle_open_fresh(&oracle);
 	oracle_routed(&oracle, "SELECT id FROM items ORDER BY embedding <-> '" Q8 "' LIMIT 10");
 	make_moving();
-	for (int i = 0; i < 150 && oracle.instance->pid && !routed; i++) {
+	for (int i = 0; i < 50 && oracle.instance->pid && !routed; i++) {
 		instance_skip_log(oracle.instance);
 		cluster_run(oracle.proxy, ALL);
 		routed = instance_count(oracle.instance, " event=routed ") == 1;
