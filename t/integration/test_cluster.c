@@ -436,7 +436,7 @@ Test(waiting, load_is_shared_and_cancelled)
 	back_wait(&maps.back, &waiting[2].done);
 	cr_assert(waiting[0].ok && waiting[2].ok && !waiting[1].done);
 	cr_assert_eq(shardmap_generation(catalog_map(maps.catalog)), generation + 1);
-	catalog_missed(maps.catalog);
+	catalog_missed(maps.catalog, 1);
 	back_idle(&maps.back, 100);
 	cr_assert_eq(shardmap_generation(catalog_map(maps.catalog)), generation + 1, "too new");
 	maps_close(&maps, "map_load");
