@@ -249,7 +249,9 @@ const struct fault table_faults[] = {
     {"part moved", FAULTS_LOCKS, part_moved, HEAL},
     {"table emptied", FAULTS_LOCKS, part_emptied, HEAL},
     {"table made anew", "42P01 0A000 " FAULTS_LOCKS, table_made_anew, HEAL},
-    {"extension made anew", "42P01 42704 42883 0A000 " FAULTS_LOCKS, extension_made_anew, HEAL},
+    /* XX000: prepared statements have parameters of a type that is gone; the coordinator says so */
+    {"extension made anew", "42P01 42704 42883 0A000 XX000 " FAULTS_LOCKS, extension_made_anew,
+     HEAL},
     {"column comes and goes", "0A000 " FAULTS_LOCKS, column_comes_and_goes, HEAL},
     {"column changes type", "0A000 " FAULTS_LOCKS, column_changes_type, 75000},
     {"indexes rebuilt", FAULTS_LOCKS, indexes_rebuilt, HEAL},
