@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/budget.h"
 #include "proxy/wire.h"
 
 #define COLUMNS 12
@@ -121,11 +122,11 @@ static void read_index(struct worker_facts *facts, struct wire_reader *values)
 	read_text(values, iterative_scan, sizeof(iterative_scan));
 	index->iterative_scans =
 	    facts->vector_version >= ITERATIVE_SCANS_VERSION && iterative_scan[0];
-	index->ef_search = (int)read_configured(values, 40);
+	index->ef_search = (int)read_configured(values, BUDGET_EF_SEARCH_DEFAULT);
 	index->probes = (int)read_configured(values, 1);
-	index->max_scan_tuples = (int)read_configured(values, 20000);
+	index->max_scan_tuples = (int)read_configured(values, WORKER_MAX_SCAN_TUPLES);
 	index->scan_mem_multiplier = read_configured(values, 1);
-	index->max_probes = (int)read_configured(values, 32768);
+	index->max_probes = (int)read_configured(values, WORKER_MAX_PROBES);
 }
 
 static void read_stranger(struct greeting *greeting, const uint8_t *body, size_t len)

@@ -187,8 +187,7 @@ static const struct shardmap_node *lane_node(const struct lane *lane)
 {
 	const struct scatter_request *request = &lane->scatter->request;
 
-	return shardmap_node(request->map,
-	                     request->table->shards[lane->scatter->passes.asked[lane->first]].node);
+	return shardmap_node(request->map, lane_node_number(lane));
 }
 
 /* Every shard has been asked as it should be, and the map held. */
@@ -218,7 +217,7 @@ static void check_map(struct scatter *scatter)
 /* All lanes are through: the answer is complete, or another pass begins. */
 static void maybe_finish(struct scatter *scatter)
 {
-	unsigned cut;
+	unsigned nshort;
 
 	if (concluded(scatter) || scatter->next < scatter->ngroups || scatter->running > 0)
 		return;
@@ -226,12 +225,12 @@ static void maybe_finish(struct scatter *scatter)
 		check_map(scatter);
 	if (!scatter->check_passed)
 		return;
-	cut = passes_short(&scatter->passes);
+	nshort = passes_short(&scatter->passes);
 	if (scatter->request.short_answer == CONFIG_SHORT_ANSWER_ACCEPT) {
-		scatter->result.accepted = cut;
-		cut = 0;
+		scatter->result.accepted = nshort;
+		nshort = 0;
 	}
-	if (cut == 0 && topk_settled(scatter->topk)) {
+	if (nshort == 0 && topk_settled(scatter->topk)) {
 		complete(scatter);
 		return;
 	}

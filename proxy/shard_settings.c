@@ -52,9 +52,10 @@ static void put_iterative(const struct shard_settings *from, const struct worker
 {
 	settings_put(settings, "hnsw.iterative_scan", "relaxed_order");
 	settings_put(settings, "ivfflat.iterative_scan", "relaxed_order");
-	put_limit(settings, from->own, "hnsw.max_scan_tuples", index->max_scan_tuples, 20000);
+	put_limit(settings, from->own, "hnsw.max_scan_tuples", index->max_scan_tuples,
+	          WORKER_MAX_SCAN_TUPLES);
 	put_limit(settings, from->own, "hnsw.scan_mem_multiplier", index->scan_mem_multiplier, 1);
-	put_limit(settings, from->own, "ivfflat.max_probes", index->max_probes, 32768);
+	put_limit(settings, from->own, "ivfflat.max_probes", index->max_probes, WORKER_MAX_PROBES);
 }
 
 static struct settings *make(const struct shard_settings *from, const struct worker_index *index,

@@ -85,6 +85,10 @@ void *worker_keeper(const struct worker *worker);
 bool worker_is_idle(const struct worker *worker);
 bool worker_is_lost(const struct worker *worker);
 
+/* pgvector's own defaults. */
+#define WORKER_MAX_SCAN_TUPLES 20000
+#define WORKER_MAX_PROBES 32768
+
 /* What a server process has pgvector's settings at by itself: its configuration, its database's, its
  * role's. Of those left at pgvector's defaults nothing is known: 0. */
 struct worker_index {
