@@ -38,6 +38,10 @@ static const char *excuse(struct seat *seat)
 	/* a prepared statement may be of long ago */
 	int64_t since = strcmp(seat->state, "0A000") == 0 ? seat->opened_at : seat->ok_at;
 
+	/* of an extension that was made anew; any other internal error is a find */
+	if (strcmp(seat->state, "XX000") == 0 &&
+	    !strstr(seat->message, "cache lookup failed for type"))
+		return NULL;
 	for (unsigned i = seat->crew->nfaults; i-- > 0;) {
 		const struct crew_fault *fault = &seat->crew->faults[i];
 
